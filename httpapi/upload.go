@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// patience is how long a client may let an upload or an answer stand still
+// before it is cut off.
+const patience = 10 * time.Second
+
+// An upload is the body of a request.
+type upload struct {
+	body   io.Reader
+	conn   *http.ResponseController
+	length int64 // as declared, or -1
+	limit  int64
+	waits  bool // for the server to say 100 Continue, as the first Read will
+	ended  bool
+}
+
+// openUpload returns the upload of r, which fails with *http.MaxBytesError
+// past limit bytes, or nil if r has no body.
+//
+// It leaves r.Body as it is: net/http looks there for what became of the body,
+// to know whether the connection can be used again.
+func openUpload(w http.ResponseWriter, r *http.Request, limit int64) *upload {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	return &upload{
+		body:   http.MaxBytesReader(w, r.Body, limit),
+		conn:   http.NewResponseController(w),
+		length: r.ContentLength,
+		limit:  limit,
+		waits:  r.Header.Get("Expect") != "",
+	}
+}
+
+// Read implements io.Reader. It fails with os.ErrDeadlineExceeded if nothing
+// comes for as long as patience.
+func (u *upload) Read(p []byte) (int, error) {
+	u.waits = false
+	u.conn.SetReadDeadline(time.Now().Add(patience))
+	n, err := u.body.Read(p)
+	if err == io.EOF {
+		u.ended = true
+		u.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// readAll returns what is uploaded, in a slice that has no room to spare.
+//
+// The memory it takes follows what has come, not what was declared: each slice
+// is filled before the next, sixteen times as long, is made. The last has the
+// declared length, and the others together a fifteenth of it.
+func (u *upload) readAll() ([]byte, error) {
+	switch {
+	case u == nil:
+		return nil, nil
+	case u.length > u.limit:
+		return nil, &http.MaxBytesError{Limit: u.limit}
+	case u.length < 0:
+		return io.ReadAll(u)
+	}
+
+	size := u.length
+	for size > 4<<10 {
+		size = (size + 15) / 16
+	}
+	var filled []byte
+	for {
+		next := make([]byte, min(size, u.length))
+		copy(next, filled)
+		if _, err := io.ReadFull(u, next[len(filled):]); err != nil {
+			return nil, err
+		}
+		if int64(len(next)) == u.length {
+			return next, nil
+		}
+		filled, size = next, 16*size
+	}
+}
+
+// discard reads what is left of the upload, so that the next request on the
+// connection can be read. It doesn't ask for an upload that the client would
+// not send otherwise; net/http ends the connection of such a client.
+func (u *upload) discard() {
+	if u == nil || u.ended || u.waits {
+		return
+	}
+	io.Copy(io.Discard, u) // an error ends the connection: net/http sees it too
+}
