@@ -120,6 +120,7 @@ func run(cfg config) error {
 	server := &http.Server{
 		Handler:           httpapi.New(store, cfg.maxValueBytes, requests),
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       httpapi.Patience,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          log.New(events, "", 0),
@@ -128,7 +129,7 @@ func run(cfg config) error {
 	}
 	failed := make(chan error, 1)
 	go func() {
-		failed <- server.Serve(httpapi.Listener{TCPListener: listener.(*net.TCPListener)})
+		failed <- server.Serve(httpapi.Listener{Listener: listener})
 	}()
 	events.Print("Server listening on " + address(listener.Addr().(*net.TCPAddr)))
 

@@ -171,18 +171,25 @@ func (s *Store) ask(ctx context.Context, req request) (reply, error) {
 
 	select {
 	case s.mailbox <- req:
-		// Guarantee 2, accepted means done: the answer is on its way, and
-		// giving up now would leave the caller in doubt about its request.
-		rep := <-replies
-		return rep, rep.err
+	default:
+		// The owner is busy. Only now is it worth the price of a select over
+		// three channels.
+		select {
+		case s.mailbox <- req:
 
-	// Guarantee 3, refused means nothing happened: the send did not take
-	// place, and now never will.
-	case <-ctx.Done():
-		return reply{}, ctx.Err()
-	case <-s.stopped:
-		return reply{}, ErrStopped
+		// Guarantee 3, refused means nothing happened: the send did not take
+		// place, and now never will.
+		case <-ctx.Done():
+			return reply{}, ctx.Err()
+		case <-s.stopped:
+			return reply{}, ErrStopped
+		}
 	}
+
+	// Guarantee 2, accepted means done: the answer is on its way. To give up
+	// now would leave the caller in doubt about its request.
+	rep := <-replies
+	return rep, rep.err
 }
 
 const (

@@ -31,6 +31,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/julienschmidt/httprouter"
@@ -227,31 +228,35 @@ func failure(err error) answer {
 	return storeUnavailable
 }
 
-// netHTTPBuffer is the length up to which net/http counts a body by itself.
-const netHTTPBuffer = 2 << 10
-
 // The values of headers are shared by all answers: nobody changes them.
 var (
 	plainText = []string{"text/plain; charset=utf-8"}
 	closing   = []string{"close"}
 )
 
-// write sends ans to the client, after what is left of its upload has been
-// read, so that the connection can be used again.
+// smallBody is the length up to which net/http counts a body itself.
+const smallBody = 2 << 10
+
+// write sends ans to the client, once the rest of its upload is out of the way.
 func write(w http.ResponseWriter, body *upload, ans answer) {
 	if ans.status != http.StatusRequestEntityTooLarge {
 		body.discard()
 	}
 
-	header := w.Header()
-	header["Content-Type"] = plainText
-	if len(ans.body) > netHTTPBuffer {
-		header["Content-Length"] = []string{strconv.Itoa(len(ans.body))}
+	// Headers cost more than all else in here. Where net/http comes to the
+	// same type by looking at the body, it is left to it.
+	if len(ans.body) > smallBody || http.DetectContentType(ans.body) != plainText[0] || ans.body == nil {
+		header := w.Header()
+		header["Content-Type"] = plainText
+		if len(ans.body) > smallBody {
+			header["Content-Length"] = []string{strconv.Itoa(len(ans.body))}
+			// It may take longer than the server's ReadTimeout. If that ran
+			// out meanwhile, net/http would take the client for gone.
+			http.NewResponseController(w).SetReadDeadline(time.Time{})
+		}
 	}
 	if ans.status == http.StatusServiceUnavailable {
-		// The store has stopped, or net/http took the client for gone, and
-		// then does so for as long as the connection lasts.
-		header["Connection"] = closing
+		w.Header()["Connection"] = closing
 	}
 	w.WriteHeader(ans.status)
 	w.Write(ans.body) // an error means that the client is gone

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// patience is how long a client may let an upload or an answer stand still
-// before it is cut off.
-const patience = 10 * time.Second
+// Patience is how long a client may let an upload or an answer stand still
+// before it is cut off. The server's ReadTimeout must be the same: it is the
+// deadline for the first bytes of an upload.
+const Patience = 10 * time.Second
 
 // An upload is the body of a request.
 type upload struct {
@@ -16,12 +17,11 @@ type upload struct {
 	conn   *http.ResponseController
 	length int64 // as declared, or -1
 	limit  int64
-	waits  bool // for the server to say 100 Continue, as the first Read will
+	asked  bool // for its first bytes; the client may have waited for that
 	ended  bool
 }
 
-// openUpload returns the upload of r, which fails with *http.MaxBytesError
-// past limit bytes, or nil if r has no body.
+// openUpload returns the upload of r, or nil if r has no body.
 //
 // It leaves r.Body as it is: net/http looks there for what became of the body,
 // to know whether the connection can be used again.
@@ -34,20 +34,19 @@ func openUpload(w http.ResponseWriter, r *http.Request, limit int64) *upload {
 		conn:   http.NewResponseController(w),
 		length: r.ContentLength,
 		limit:  limit,
-		waits:  r.Header.Get("Expect") != "",
+		asked:  r.Header.Get("Expect") == "",
 	}
 }
 
-// Read implements io.Reader. It fails with os.ErrDeadlineExceeded if nothing
-// comes for as long as patience.
+// Read implements io.Reader. It fails with *http.MaxBytesError past the limit,
+// and with os.ErrDeadlineExceeded if nothing comes for as long as Patience.
 func (u *upload) Read(p []byte) (int, error) {
-	u.waits = false
-	u.conn.SetReadDeadline(time.Now().Add(patience))
 	n, err := u.body.Read(p)
-	if err == io.EOF {
-		u.ended = true
-		u.conn.SetReadDeadline(time.Time{})
+	if err == nil {
+		u.conn.SetReadDeadline(time.Now().Add(Patience)) // for the next Read
 	}
+	u.asked = true
+	u.ended = err == io.EOF
 	return n, err
 }
 
@@ -88,8 +87,7 @@ func (u *upload) readAll() ([]byte, error) {
 // connection can be read. It doesn't ask for an upload that the client would
 // not send otherwise; net/http ends the connection of such a client.
 func (u *upload) discard() {
-	if u == nil || u.ended || u.waits {
-		return
+	if u != nil && u.asked && !u.ended {
+		io.Copy(io.Discard, u) // net/http sees the error, and ends the connection
 	}
-	io.Copy(io.Discard, u) // an error ends the connection: net/http sees it too
 }
