@@ -124,13 +124,14 @@ func (l *Log) Run(ctx context.Context) {
 		l.blank.Put(ln)
 	}
 
-	for ctx.Err() == nil {
+	for ended := false; !ended; {
 		select {
 		case ln := <-l.lines:
 			add(ln)
 			time.Sleep(logPause)
 		case <-ctx.Done():
 		}
+		ended = ctx.Err() != nil // if so, all lines that count have been sent
 		for range len(l.lines) {
 			add(<-l.lines)
 		}
