@@ -79,8 +79,8 @@ func New(store Store, maxValueBytes int64, log *Log) http.Handler {
 	router.RedirectTrailingSlash = false
 	router.RedirectFixedPath = false
 	router.HandleOPTIONS = false
-	router.NotFound = a.refuse(notFound)
-	router.MethodNotAllowed = a.refuse(methodNotAllowed)
+	router.NotFound = http.HandlerFunc(a.notFound)
+	router.MethodNotAllowed = http.HandlerFunc(a.methodNotAllowed)
 	for _, route := range routes {
 		router.Handle(route.method, route.path, a.serve(route))
 	}
@@ -109,13 +109,26 @@ func (a *api) serve(route route) httprouter.Handle {
 	}
 }
 
-// refuse returns a handler that answers every request with ans.
-func (a *api) refuse(ans answer) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body := openUpload(w, r, a.maxValueBytes)
-		a.log.refusal(r.Method, r.URL.Path, ans)
-		write(w, body, ans)
-	})
+func (a *api) notFound(w http.ResponseWriter, r *http.Request) {
+	a.refuse(w, r, notFound)
+}
+
+// methodNotAllowed refuses a request for which httprouter has found that other
+// methods work on its path, and has named them in the Allow header.
+func (a *api) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "*" { // it stands for the server, and is no path of it
+		w.Header().Del("Allow")
+		a.refuse(w, r, notFound)
+		return
+	}
+	a.refuse(w, r, methodNotAllowed)
+}
+
+// refuse answers a request of no route.
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, ans answer) {
+	body := openUpload(w, r, a.maxValueBytes)
+	a.log.refusal(r.Method, r.URL.Path, ans)
+	write(w, body, ans)
 }
 
 func (a *api) put(ctx context.Context, key string, body *upload) answer {

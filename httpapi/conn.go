@@ -39,8 +39,8 @@ func (c *conn) CloseWrite() error {
 }
 
 // Write implements net.Conn. It fails with os.ErrDeadlineExceeded if nothing of
-// p can be sent for as long as Patience, or up to twice that: as a deadline has
-// its price, one that has enough time left is not set anew.
+// p can be sent for as long as Patience, or up to four times that: a deadline
+// has its price, and one that leaves enough time is not set anew.
 func (c *conn) Write(p []byte) (int, error) {
 	sent := 0
 	for {
