@@ -1,0 +1,15 @@
+FROM golang:1.26 AS build
+WORKDIR /src
+
+# The modules have a layer of their own, which outlives changes to the code.
+COPY go.mod go.sum ./
+RUN go mod download
+
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /kvactor .
+
+FROM scratch
+COPY --from=build /kvactor /kvactor
+USER 65534:65534
+EXPOSE 8080
+ENTRYPOINT ["/kvactor"]
