@@ -188,7 +188,7 @@ func tuneGC(limit int64) (done func()) {
 		debug.SetGCPercent(50)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit/10*9 + int64(len(ballast)))
+		debug.SetMemoryLimit(limit/4*3 + int64(len(ballast)))
 	}
 	return func() { runtime.KeepAlive(ballast) }
 }
