@@ -120,7 +120,6 @@ func run(cfg config) error {
 	server := &http.Server{
 		Handler:           httpapi.New(store, cfg.maxValueBytes, requests),
 		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       httpapi.Patience,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          log.New(events, "", 0),

@@ -31,7 +31,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/julienschmidt/httprouter"
@@ -263,9 +262,6 @@ func write(w http.ResponseWriter, body *upload, ans answer) {
 		header["Content-Type"] = plainText
 		if len(ans.body) > smallBody {
 			header["Content-Length"] = []string{strconv.Itoa(len(ans.body))}
-			// It may take longer than the server's ReadTimeout. If that ran
-			// out meanwhile, net/http would take the client for gone.
-			http.NewResponseController(w).SetReadDeadline(time.Time{})
 		}
 	}
 	if ans.status == http.StatusServiceUnavailable {

@@ -46,7 +46,6 @@ func newServer(t testing.TB) server {
 func serve(t testing.TB, store httpapi.Store) string {
 	s := httptest.NewUnstartedServer(httpapi.New(store, maxValueBytes, nil))
 	s.Listener = httpapi.Listener{Listener: s.Listener}
-	s.Config.ReadTimeout = httpapi.Patience
 	s.Config.DisableGeneralOptionsHandler = true
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Start()

@@ -57,7 +57,7 @@ func inBubble(t *testing.T, test func(t *testing.T, dial func() net.Conn)) {
 		}
 
 		listener := pipeListener{make(chan net.Conn), make(chan struct{})}
-		server := &http.Server{Handler: New(store, 1<<20, nil), ReadTimeout: Patience, IdleTimeout: time.Hour}
+		server := &http.Server{Handler: New(store, 1<<20, nil), IdleTimeout: time.Hour}
 		go server.Serve(Listener{listener})
 
 		test(t, listener.dial)
@@ -75,7 +75,7 @@ func TestUploadThatStandsStillIsCutOff(t *testing.T) {
 			start := time.Now()
 			go io.WriteString(c, declared+sent)
 			answer, _ := io.ReadAll(c)
-			if waited := time.Since(start); waited < Patience || waited > 2*Patience {
+			if waited := time.Since(start); waited < patience || waited > 2*patience {
 				t.Errorf("with %d bytes sent, it is cut off after %v", len(sent), waited)
 			}
 			if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") || !strings.HasSuffix(string(answer), "value took too long") {
@@ -92,7 +92,7 @@ func TestUploadThatMovesMayTakeItsTime(t *testing.T) {
 		go func() {
 			io.WriteString(c, declared)
 			for range 100 {
-				time.Sleep(Patience - time.Second)
+				time.Sleep(patience - time.Second)
 				io.WriteString(c, strings.Repeat("x", 1000))
 			}
 		}()
@@ -108,7 +108,7 @@ func TestAnswerThatStandsStillIsCutOff(t *testing.T) {
 		c := dial()
 		io.WriteString(c, "GET /kv/big HTTP/1.1\r\nHost: kv\r\n\r\n")
 		io.CopyN(io.Discard, c, 1000)
-		time.Sleep(4*Patience + time.Second)
+		time.Sleep(4*patience + time.Second)
 		rest, err := io.ReadAll(c)
 		if len(rest) >= 1<<20-1000 {
 			t.Errorf("%d bytes come after nobody had read for long, %v", len(rest), err)
@@ -140,7 +140,7 @@ func TestAnswerThatMovesMayTakeItsTime(t *testing.T) {
 type slowReader struct{ io.Reader }
 
 func (r slowReader) Read(p []byte) (int, error) {
-	time.Sleep(Patience - time.Second)
+	time.Sleep(patience - time.Second)
 	return r.Reader.Read(p)
 }
 

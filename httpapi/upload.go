@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// Patience is how long a client may let an upload or an answer stand still
-// before it is cut off. The server's ReadTimeout must be the same: it is the
-// deadline for the first bytes of an upload.
-const Patience = 10 * time.Second
+// patience is how long a client may let an upload or an answer stand still
+// before it is cut off.
+const patience = 10 * time.Second
 
 // An upload is the body of a request.
 type upload struct {
@@ -39,14 +38,15 @@ func openUpload(w http.ResponseWriter, r *http.Request, limit int64) *upload {
 }
 
 // Read implements io.Reader. It fails with *http.MaxBytesError past the limit,
-// and with os.ErrDeadlineExceeded if nothing comes for as long as Patience.
+// and with os.ErrDeadlineExceeded if nothing comes for as long as patience.
 func (u *upload) Read(p []byte) (int, error) {
-	n, err := u.body.Read(p)
-	if err == nil {
-		u.conn.SetReadDeadline(time.Now().Add(Patience)) // for the next Read
-	}
 	u.asked = true
-	u.ended = err == io.EOF
+	u.conn.SetReadDeadline(time.Now().Add(patience))
+	n, err := u.body.Read(p)
+	if err == io.EOF {
+		u.ended = true
+		u.conn.SetReadDeadline(time.Time{})
+	}
 	return n, err
 }
 
