@@ -315,8 +315,15 @@ func TestStopCutsOffWhoDoesNotFinish(t *testing.T) {
 	p.dial() // silent
 	half := p.dial()
 	io.WriteString(half, "GET /kv/a HT")
-	uploading := p.dial()
-	io.WriteString(uploading, "PUT /kv/a HTTP/1.1\r\nHost: kv\r\nContent-Length: 10\r\n\r\n01234")
+	endless := p.dial()
+	io.WriteString(endless, "PUT /kv/a HTTP/1.1\r\nHost: kv\r\nTransfer-Encoding: chunked\r\n\r\n")
+	go func() {
+		for range time.Tick(10 * time.Millisecond) { // it moves, and never ends
+			if _, err := io.WriteString(endless, "1\r\nx\r\n"); err != nil {
+				return
+			}
+		}
+	}()
 	p.dial().want("GET", "/health", "", 200, "")
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0)

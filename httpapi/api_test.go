@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -458,6 +459,30 @@ func TestConcurrentWrites(t *testing.T) {
 	if shared != value(i) {
 		t.Errorf("the shared key has %.40q..., which nobody wrote", shared)
 	}
+}
+
+// What the store keeps of a request is its key and its value. A key that was
+// not copied would keep the header that it is a part of.
+func TestKeysDoNotKeepTheirRequests(t *testing.T) {
+	s := newServer(t)
+	c := s.dial(t)
+	long := strings.Repeat("x", 50_000)
+	before := heap()
+	for i := range 500 {
+		c.want("PUT", fmt.Sprintf("/kv/%d?%s", i, long), "value", 200, "")
+	}
+	if taken := heap() - before; taken > 5<<20 {
+		t.Errorf("500 short entries take %d bytes", taken)
+	}
+	runtime.KeepAlive(s)
+}
+
+// heap returns the bytes that are in use, garbage left out.
+func heap() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }
 
 // A stubStore fails, or panics, as its test wants.
