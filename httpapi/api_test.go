@@ -485,22 +485,28 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// A stubStore fails, or panics, as its test wants.
+// A stubStore fails with err. A Get that has none to fail with panics.
 type stubStore struct {
 	httpapi.Store
 	err error
 }
 
-func (s stubStore) Get(context.Context, string) ([]byte, bool, error) { panic("a bug") }
-func (s stubStore) Put(context.Context, string, []byte) error         { return s.err }
-func (s stubStore) Delete(context.Context, string) error              { return s.err }
-func (s stubStore) Clear(context.Context) error                       { return s.err }
-func (s stubStore) Ping(context.Context) error                        { return s.err }
+func (s stubStore) Get(context.Context, string) ([]byte, bool, error) {
+	if s.err == nil {
+		panic("a bug")
+	}
+	return nil, false, s.err
+}
+
+func (s stubStore) Put(context.Context, string, []byte) error { return s.err }
+func (s stubStore) Delete(context.Context, string) error      { return s.err }
+func (s stubStore) Clear(context.Context) error               { return s.err }
+func (s stubStore) Ping(context.Context) error                { return s.err }
 
 func TestStoreUnavailable(t *testing.T) {
 	for _, err := range []error{actor.ErrStopped, actor.ErrInDoubt, context.Canceled, errors.New("other")} {
 		addr := serve(t, stubStore{err: err})
-		for _, row := range [][2]string{{"PUT", "/kv/a"}, {"DELETE", "/kv/a"}, {"DELETE", "/clear"}, {"GET", "/health"}} {
+		for _, row := range [][2]string{{"PUT", "/kv/a"}, {"GET", "/kv/a"}, {"DELETE", "/kv/a"}, {"DELETE", "/clear"}, {"GET", "/health"}} {
 			resp := dial(t, addr).want(row[0], row[1], "value", 503, "store is unavailable")
 			if !resp.Close {
 				t.Errorf("%s %s: the connection is left open", row[0], row[1])
