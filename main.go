@@ -117,15 +117,7 @@ func run(cfg config) error {
 	if cfg.quiet {
 		requests = nil
 	}
-	server := &http.Server{
-		Handler:           httpapi.New(store, cfg.maxValueBytes, requests),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          log.New(events, "", 0),
-
-		DisableGeneralOptionsHandler: true, // OPTIONS * is not in the API
-	}
+	server := newServer(httpapi.New(store, cfg.maxValueBytes, requests), events)
 	failed := make(chan error, 1)
 	go func() {
 		failed <- server.Serve(httpapi.Listener{Listener: listener})
@@ -147,6 +139,20 @@ func run(cfg config) error {
 	}
 	events.Print("Server stopped")
 	return nil
+}
+
+// newServer returns the server of handler, with the limits that handler can't
+// keep by itself. It reports to events.
+func newServer(handler http.Handler, events io.Writer) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          log.New(events, "", 0),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is not in the API
+	}
 }
 
 // start runs an owner in a goroutine of its own. The function that it returns
@@ -177,16 +183,23 @@ func address(addr *net.TCPAddr) string {
 	return addr.String()
 }
 
-// tuneGC gives the garbage collector the settings that suit the server, where
-// GOGC and GOMEMLIMIT do not say otherwise. Limit is the memory that the
-// process may use, in bytes. The settings hold until done is called.
+// tuneGC has the garbage collector run seldom while the heap is small, and in
+// time when it is large or the limit is near. Limit is the memory that the
+// process may use, in bytes. GOGC and GOMEMLIMIT, where they are set, have
+// precedence. The settings hold until done is called.
+//
+// GOGC lets the heap grow in proportion to what is alive: either too little for
+// a small heap, or too much for a large one. So it is low here, and part of what
+// is alive is a ballast: memory that is counted, but never touched, and so takes
+// up no room.
 func tuneGC(limit int64) (done func()) {
 	var ballast []byte
 	if os.Getenv("GOGC") == "" {
-		ballast = make([]byte, 64<<20)
-		debug.SetGCPercent(50)
+		ballast = make([]byte, 96<<20)
+		debug.SetGCPercent(35)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
+		// The last quarter is for what arrives while the collector works.
 		debug.SetMemoryLimit(limit/4*3 + int64(len(ballast)))
 	}
 	return func() { runtime.KeepAlive(ballast) }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -26,7 +27,11 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
+
+	"kvactor/actor"
+	"kvactor/httpapi"
 )
 
 // role is an environment variable that has this test binary be a server.
@@ -547,6 +552,82 @@ func TestManyConnections(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A pipe is a listener that has a single connection, in memory, whose deadlines
+// go by the clock of a synctest bubble.
+type pipe chan net.Conn
+
+func (p pipe) Accept() (net.Conn, error) {
+	if conn, open := <-p; open {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipe) Close() error   { return nil }
+func (p pipe) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestSilentClientsAreCutOff(t *testing.T) {
+	const health = "GET /health HTTP/1.1\r\nHost: kv\r\n\r\n"
+	for _, test := range []struct {
+		name  string
+		sends func(c net.Conn) // after a first request
+		after time.Duration
+	}{
+		{"nothing sent", func(net.Conn) {}, idleTimeout},
+		{"half a header", func(c net.Conn) { io.WriteString(c, health[:30]) }, headerTimeout},
+		{"a header, byte by byte", func(c net.Conn) {
+			rest := health[4:] // net/http takes less than four bytes for none
+			io.WriteString(c, health[:4])
+			for i := range rest {
+				time.Sleep(time.Second) // of the bubble, which takes no time
+				if _, err := io.WriteString(c, rest[i:i+1]); err != nil {
+					return
+				}
+			}
+		}, headerTimeout},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancel(t.Context())
+				store := actor.New(1 << 20)
+				go store.Run(ctx)
+				server := newServer(httpapi.New(store, 1<<20, nil), io.Discard)
+				listener := make(pipe)
+				go server.Serve(listener)
+
+				conn, served := net.Pipe()
+				listener <- served
+				c := client{t, conn, bufio.NewReader(conn)}
+				for range 3 { // an idle connection is good for another request
+					go io.WriteString(conn, health)
+					if status, _, err := c.answer(); status != 200 || err != nil {
+						t.Fatal(status, err)
+					}
+					time.Sleep(idleTimeout - time.Second)
+				}
+				go io.WriteString(conn, health)
+				if status, _, err := c.answer(); status != 200 || err != nil {
+					t.Fatal(status, err)
+				}
+
+				start := time.Now()
+				sent := make(chan struct{})
+				go func() {
+					defer close(sent)
+					test.sends(conn)
+				}()
+				c.answers.ReadByte() // until it is cut off
+				if waited := time.Since(start); waited != test.after {
+					t.Errorf("it is cut off after %v, want %v", waited, test.after)
+				}
+				<-sent
+				close(listener)
+				stop()
+			})
+		})
+	}
 }
 
 func TestMemoryLimit(t *testing.T) {

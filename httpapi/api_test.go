@@ -112,6 +112,9 @@ func (c client) want(method, target, body string, status int, answer string) *ht
 	if typ := resp.Header.Get("Content-Type"); (answer != "" || method == "PUT") && typ != plainText {
 		c.t.Errorf("%s %s: Content-Type is %q", method, target, typ)
 	}
+	if method != "HEAD" && resp.ContentLength != int64(len(got)) {
+		c.t.Errorf("%s %s: Content-Length is %d", method, target, resp.ContentLength)
+	}
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		c.t.Errorf("%s %s redirects to %s", method, target, resp.Header.Get("Location"))
 	}
@@ -200,6 +203,10 @@ func TestContract(t *testing.T) {
 		{"GET", "/kv/a", "", 200, "\ufeffbom"},
 		{"PUT", "/kv/a", long, 200, ""},
 		{"GET", "/kv/a", "", 200, long},
+		{"PUT", "/kv/a", long[:2048], 200, ""},
+		{"GET", "/kv/a", "", 200, long[:2048]},
+		{"PUT", "/kv/a", long[:2049], 200, ""},
+		{"GET", "/kv/a", "", 200, long[:2049]},
 
 		// What is none of these is not there, and nothing redirects.
 		{"GET", "/", "", 404, "not found"},
