@@ -146,12 +146,13 @@ func (a *api) put(ctx context.Context, key string, body *upload) answer {
 		return valueNotUTF8
 	}
 
-	// The key is part of the request's header. The store gets a copy, or it
-	// would keep the whole header in memory.
+	// With this the value is the store's, and nobody's to change (the store's
+	// guarantee 6, sent means given). The key is a part of the request's header:
+	// the store gets a copy, or it would keep the whole header in memory.
 	if err := a.store.Put(ctx, strings.Clone(key), value); err != nil {
 		return failure(err)
 	}
-	return answer{status: http.StatusOK, stored: value}
+	return answer{status: http.StatusOK, stored: value} // the log may read it
 }
 
 func (a *api) get(ctx context.Context, key string, _ *upload) answer {

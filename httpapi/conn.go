@@ -39,13 +39,13 @@ func (c *conn) CloseWrite() error {
 }
 
 // Write implements net.Conn. It fails with os.ErrDeadlineExceeded if nothing of
-// p can be sent for as long as patience, or up to four times that: a deadline
+// p can be sent for as long as patience, or up to three times that: a deadline
 // has its price, and one that leaves enough time is not set anew.
 func (c *conn) Write(p []byte) (int, error) {
 	sent := 0
-	for {
+	for wait := 2 * patience; ; wait = patience {
 		if now := time.Now(); c.writeBy.Sub(now) < patience {
-			c.writeBy = now.Add(2 * patience)
+			c.writeBy = now.Add(wait)
 			c.SetWriteDeadline(c.writeBy)
 		}
 		n, err := c.Conn.Write(p[sent:])

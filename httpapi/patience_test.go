@@ -108,7 +108,7 @@ func TestAnswerThatStandsStillIsCutOff(t *testing.T) {
 		c := dial()
 		io.WriteString(c, "GET /kv/big HTTP/1.1\r\nHost: kv\r\n\r\n")
 		io.CopyN(io.Discard, c, 1000)
-		time.Sleep(4*patience + time.Second)
+		time.Sleep(3*patience + time.Second)
 		rest, err := io.ReadAll(c)
 		if len(rest) >= 1<<20-1000 {
 			t.Errorf("%d bytes come after nobody had read for long, %v", len(rest), err)
