@@ -193,9 +193,9 @@ func (s *Store) ask(ctx context.Context, req request) (reply, error) {
 }
 
 const (
-	// entryOverhead is what an entry counts besides its key and its value:
-	// their headers and a slot in a map that is as empty as it gets while it
-	// grows, and what the allocator rounds up.
+	// entryOverhead is what an entry counts besides its key and its value: a
+	// slot for both in a map that is as empty as it gets while it grows, and
+	// what the allocator rounds up where they are short.
 	entryOverhead = 128
 
 	// A map never gives back the room that it once grew to. One that held
