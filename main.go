@@ -120,7 +120,7 @@ func run(cfg config) error {
 	server := newServer(httpapi.New(store, cfg.maxValueBytes, requests), events)
 	failed := make(chan error, 1)
 	go func() {
-		failed <- server.Serve(httpapi.Listener{Listener: listener})
+		failed <- server.Serve(httpapi.NewListener(signaled, listener))
 	}()
 	events.Print("Server listening on " + address(listener.Addr().(*net.TCPAddr)))
 

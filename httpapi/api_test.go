@@ -46,7 +46,7 @@ func newServer(t testing.TB) server {
 // serve puts the API in front of store and returns its address.
 func serve(t testing.TB, store httpapi.Store) string {
 	s := httptest.NewUnstartedServer(httpapi.New(store, maxValueBytes, nil))
-	s.Listener = httpapi.Listener{Listener: s.Listener}
+	s.Listener = httpapi.NewListener(t.Context(), s.Listener)
 	s.Config.DisableGeneralOptionsHandler = true
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Start()

@@ -1,31 +1,50 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
 	"time"
 )
 
-// A Listener hands out connections on which an answer that stands still is cut
-// off, while one that moves may take as long as it needs. (The WriteTimeout of
-// an http.Server can't tell the two apart.)
-type Listener struct {
+// NewListener returns a listener that hands out the connections of l, changed in
+// two ways. An answer that stands still is cut off, while one that moves may
+// take as long as it needs; the WriteTimeout of an http.Server can't tell the
+// two apart. And when ctx ends, connections on which nothing has ever come are
+// closed: to an http.Server in Shutdown they look as if something were to come.
+func NewListener(ctx context.Context, l net.Listener) net.Listener {
+	return listener{l, ctx}
+}
+
+type listener struct {
 	net.Listener
+	ctx context.Context
 }
 
 // Accept implements net.Listener.
-func (l Listener) Accept() (net.Conn, error) {
+func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c}, nil
+	return &conn{Conn: c, begin: context.AfterFunc(l.ctx, func() { c.Close() })}, nil
 }
 
 type conn struct {
 	net.Conn
-	writeBy time.Time // the deadline that is set
+	begin   func() bool // has the end of the context mean nothing any more
+	writeBy time.Time   // the deadline that is set
+}
+
+// Read implements net.Conn.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.begin != nil {
+		c.begin()
+		c.begin = nil
+	}
+	return n, err
 }
 
 // CloseWrite tells the client that the answer was the last. The server does so

@@ -58,7 +58,7 @@ func inBubble(t *testing.T, test func(t *testing.T, dial func() net.Conn)) {
 
 		listener := pipeListener{make(chan net.Conn), make(chan struct{})}
 		server := &http.Server{Handler: New(store, 1<<20, nil), IdleTimeout: time.Hour}
-		go server.Serve(Listener{listener})
+		go server.Serve(NewListener(ctx, listener))
 
 		test(t, listener.dial)
 		server.Close()
