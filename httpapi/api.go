@@ -258,7 +258,7 @@ func write(w http.ResponseWriter, body *upload, ans answer) {
 
 	// Headers cost more than all else in here. Where net/http comes to the
 	// same type by looking at the body, it is left to it.
-	if len(ans.body) > smallBody || http.DetectContentType(ans.body) != plainText[0] || ans.body == nil {
+	if ans.body == nil || len(ans.body) > smallBody || http.DetectContentType(ans.body) != plainText[0] {
 		header := w.Header()
 		header["Content-Type"] = plainText
 		if len(ans.body) > smallBody {
