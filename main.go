@@ -185,20 +185,21 @@ func address(addr *net.TCPAddr) string {
 
 // tuneGC has the garbage collector run seldom while the heap is small, and in
 // time when it is large or the limit is near. Limit is the memory that the
-// process may use, in bytes. GOGC and GOMEMLIMIT, where they are set, have
-// precedence. The settings hold until done is called.
+// process may use, in bytes. Where GOGC or GOMEMLIMIT is set, what it says holds
+// instead. The settings hold until done is called.
 //
 // GOGC lets the heap grow in proportion to what is alive: either too little for
 // a small heap, or too much for a large one. So it is low here, and part of what
 // is alive is a ballast: memory that is counted, but never touched, and so takes
 // up no room.
 func tuneGC(limit int64) (done func()) {
+	userLimit := os.Getenv("GOMEMLIMIT") != ""
 	var ballast []byte
-	if os.Getenv("GOGC") == "" {
+	if os.Getenv("GOGC") == "" && !userLimit { // it would use up the user's limit
 		ballast = make([]byte, 96<<20)
 		debug.SetGCPercent(35)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
+	if !userLimit {
 		// The last quarter is for what arrives while the collector works.
 		debug.SetMemoryLimit(limit/4*3 + int64(len(ballast)))
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"log"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -632,6 +634,48 @@ func TestSilentClientsAreCutOff(t *testing.T) {
 				stop()
 			})
 		})
+	}
+}
+
+// The collector is tuned only where the user has not tuned it.
+func TestTuneGC(t *testing.T) {
+	const limit = 1 << 30
+	percent, memory := debug.SetGCPercent(100), debug.SetMemoryLimit(math.MaxInt64)
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(memory)
+	})
+
+	const ballast = 96 << 20
+	for _, test := range []struct {
+		gogc, gomemlimit string
+		percent          int
+		memory           int64
+		ballast          bool
+	}{
+		{"", "", 35, limit/4*3 + ballast, true},
+		{"100", "", 100, limit / 4 * 3, false},
+		{"", "50MiB", 100, math.MaxInt64, false},
+		{"100", "50MiB", 100, math.MaxInt64, false},
+	} {
+		t.Setenv("GOGC", test.gogc)
+		t.Setenv("GOMEMLIMIT", test.gomemlimit)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		done := tuneGC(limit)
+		runtime.ReadMemStats(&after)
+		done()
+
+		if got := debug.SetGCPercent(100); got != test.percent {
+			t.Errorf("GOGC=%q GOMEMLIMIT=%q: percent %d, want %d", test.gogc, test.gomemlimit, got, test.percent)
+		}
+		if got := debug.SetMemoryLimit(math.MaxInt64); got != test.memory {
+			t.Errorf("GOGC=%q GOMEMLIMIT=%q: limit %d, want %d", test.gogc, test.gomemlimit, got, test.memory)
+		}
+		// Goroutines of other tests may allocate as well, but not that much.
+		if got := after.TotalAlloc-before.TotalAlloc >= ballast; got != test.ballast {
+			t.Errorf("GOGC=%q GOMEMLIMIT=%q: a ballast is %t, want %t", test.gogc, test.gomemlimit, got, test.ballast)
+		}
 	}
 }
 
