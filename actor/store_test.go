@@ -298,8 +298,6 @@ func TestItEnds(t *testing.T) {
 							key := fmt.Sprint(i, j)
 							err := store.Put(t.Context(), key, []byte("value"))
 							if err == nil {
-								// A second delete would find nothing: the put
-								// was done, and once.
 								value, found, err := store.Get(t.Context(), key)
 								if err == nil && (!found || string(value) != "value") {
 									t.Errorf("an accepted Put is lost")
@@ -441,8 +439,8 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// The budget is one of memory: what entries count is at least what they take,
-// for the smallest as for the largest, at any number of keys.
+// The budget is one of memory: short entries and long ones take what they count,
+// or at most an eighth more, at any number of keys.
 func TestBudgetCoversMemory(t *testing.T) {
 	ctx := t.Context()
 	for _, length := range []int{1, 100, 5000} {

@@ -266,6 +266,8 @@ func write(w http.ResponseWriter, body *upload, ans answer) {
 		}
 	}
 	if ans.status == http.StatusServiceUnavailable {
+		// The store has stopped, or net/http took the client for gone; if so,
+		// it will for as long as the connection lasts.
 		w.Header()["Connection"] = closing
 	}
 	w.WriteHeader(ans.status)
