@@ -20,8 +20,8 @@
 // A key is one or more of the ASCII letters and digits, ':', '_', '.' and '-',
 // after percent-decoding. An answer other than 200 gives its reason as text.
 //
-// The request log is kept the way the store is: one goroutine, Log.Run, owns
-// the writer, and handlers send it lines. They never wait for it.
+// The request log has an owner too: one goroutine, Log.Run, has the writer to
+// itself. But where handlers wait for the store, they never wait for the writer.
 package httpapi
 
 import (

@@ -7,12 +7,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
 const (
-	logRoom  = 8192                 // lines that can wait for the writer
+	logRoom  = 1 << 20              // bytes of lines that can wait for the writer
 	logPause = 5 * time.Millisecond // in which lines gather before a write
 	logShown = 64                   // bytes of a key, a value or a path; the rest is cut
 )
@@ -20,36 +19,37 @@ const (
 // A Log writes lines to a writer that one goroutine, Run, owns. Its methods may
 // be called by any goroutine. They never wait for the writer: a line for which
 // there is no room is dropped, and the log says how many were once it can.
+//
+// Lines gather on a page that goes from hand to hand: a handler takes it out of
+// its channel, adds a line, and puts it back. Run takes it for good, and leaves
+// a blank one.
 type Log struct {
-	lines   chan *line
-	dropped chan int  // holds one number; it belongs to whoever takes it out
-	blank   sync.Pool // of *line that nobody else knows of
-	w       io.Writer
+	page  chan page     // holds the page; it belongs to whoever takes it out
+	added chan struct{} // holds a token if lines were added since Run looked
+	w     io.Writer
 }
 
-// A line is the message from a handler to the owner of the log. Sending it
-// gives it away.
-type line struct {
-	text []byte
+// A page is what is to be written next.
+type page struct {
+	text    []byte
+	lines   int // in text
+	dropped int // for which there was no room, or which could not be written
 }
 
 // NewLog returns a log that will write to w once Run is called.
 func NewLog(w io.Writer) *Log {
 	l := &Log{
-		lines:   make(chan *line, logRoom),
-		dropped: make(chan int, 1),
-		blank:   sync.Pool{New: func() any { return new(line) }},
-		w:       w,
+		page:  make(chan page, 1),
+		added: make(chan struct{}, 1),
+		w:     w,
 	}
-	l.dropped <- 0
+	l.page <- page{}
 	return l
 }
 
 // Print logs text, which must be one line.
 func (l *Log) Print(text string) {
-	ln := l.blank.Get().(*line)
-	ln.text = append(ln.text[:0], text...)
-	l.send(ln)
+	l.add(func(to []byte) []byte { return append(to, text...) })
 }
 
 // Write implements io.Writer for the ErrorLog of an http.Server. What net/http
@@ -67,22 +67,20 @@ func (l *Log) request(method, path, key string, ans answer) {
 	if l == nil {
 		return
 	}
-	ln := l.blank.Get().(*line)
-	text := append(ln.text[:0], method...)
-	text = append(text, ' ')
-	text = append(text, path...)
-	text = appendExcerpt(text, key, isPathRune)
-	switch {
-	case ans.status != http.StatusOK || method == http.MethodGet:
-		text = appendStatus(text, ans.status)
-	case method == http.MethodPut:
-		text = append(text, " accepted, value="...)
-		text = appendExcerpt(text, ans.stored, isTextRune)
-	default:
-		text = append(text, " accepted"...)
-	}
-	ln.text = text
-	l.send(ln)
+	l.add(func(to []byte) []byte {
+		to = append(to, method...)
+		to = append(to, ' ')
+		to = append(to, path...)
+		to = appendExcerpt(to, key, isPathRune)
+		switch {
+		case ans.status != http.StatusOK || method == http.MethodGet:
+			return appendStatus(to, ans.status)
+		case method == http.MethodPut:
+			return appendExcerpt(append(to, " accepted, value="...), ans.stored, isTextRune)
+		default:
+			return append(to, " accepted"...)
+		}
+	})
 }
 
 // refusal logs the answer to a request of no route. Method and path are what
@@ -91,60 +89,54 @@ func (l *Log) refusal(method, path string, ans answer) {
 	if l == nil {
 		return
 	}
-	ln := l.blank.Get().(*line)
-	text := appendExcerpt(ln.text[:0], method, isPathRune)
-	text = append(text, ' ')
-	text = appendExcerpt(text, path, isPathRune)
-	ln.text = appendStatus(text, ans.status)
-	l.send(ln)
+	l.add(func(to []byte) []byte {
+		to = appendExcerpt(to, method, isPathRune)
+		to = append(to, ' ')
+		to = appendExcerpt(to, path, isPathRune)
+		return appendStatus(to, ans.status)
+	})
 }
 
-// send hands ln to the owner, or drops it.
-func (l *Log) send(ln *line) {
+// add puts a line on the page, the one that appendLine appends, or drops it.
+func (l *Log) add(appendLine func(to []byte) []byte) {
+	p := <-l.page
+	if len(p.text) < logRoom {
+		p.text = append(appendLine(p.text), '\n')
+		p.lines++
+	} else {
+		p.dropped++
+	}
+	l.page <- p
+
 	select {
-	case l.lines <- ln:
-	default:
-		l.blank.Put(ln)
-		l.drop(1)
+	case l.added <- struct{}{}:
+	default: // there is a token already
 	}
 }
 
-func (l *Log) drop(n int) {
-	l.dropped <- n + <-l.dropped
-}
-
-// Run is the owner of the writer: it writes the lines that are sent, until ctx
-// ends and those sent before are written. Call it once.
+// Run is the owner of the writer: it writes the lines that are added, until ctx
+// ends and those added before are written. Call it once.
 func (l *Log) Run(ctx context.Context) {
-	var page []byte // what the next write will write
-	var count int   // of the lines on it
-	add := func(ln *line) {
-		page = append(append(page, ln.text...), '\n')
-		count++
-		l.blank.Put(ln)
-	}
-
+	var blank []byte // for the page after this one
 	for ended := false; !ended; {
 		select {
-		case ln := <-l.lines:
-			add(ln)
+		case <-l.added:
 			time.Sleep(logPause)
 		case <-ctx.Done():
 		}
-		ended = ctx.Err() != nil // if so, all lines that count have been sent
-		for range len(l.lines) {
-			add(<-l.lines)
-		}
-		dropped := <-l.dropped
-		l.dropped <- 0
-		if dropped > 0 {
-			page = fmt.Appendf(page, "Log dropped %d lines\n", dropped)
-		}
+		ended = ctx.Err() != nil // if so, all lines that count have been added
 
-		if _, err := l.w.Write(page); err != nil {
-			l.drop(dropped + count)
+		p := <-l.page
+		l.page <- page{text: blank}
+		if p.dropped > 0 {
+			p.text = fmt.Appendf(p.text, "Log dropped %d lines\n", p.dropped)
 		}
-		page, count = page[:0], 0
+		if _, err := l.w.Write(p.text); err != nil {
+			next := <-l.page
+			next.dropped += p.dropped + p.lines
+			l.page <- next
+		}
+		blank = p.text[:0]
 	}
 }
 
