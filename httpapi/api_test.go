@@ -43,12 +43,15 @@ func newServer(t testing.TB) server {
 	return server{serve(t, store), store}
 }
 
-// serve puts the API in front of store and returns its address.
+// serve puts the API in front of store and returns its address. It logs, to
+// nobody.
 func serve(t testing.TB, store httpapi.Store) string {
-	s := httptest.NewUnstartedServer(httpapi.New(store, maxValueBytes, nil))
+	events := httpapi.NewLog(io.Discard)
+	go events.Run(t.Context())
+	s := httptest.NewUnstartedServer(httpapi.New(store, maxValueBytes, events))
 	s.Listener = httpapi.NewListener(t.Context(), s.Listener)
 	s.Config.DisableGeneralOptionsHandler = true
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.ErrorLog = log.New(events, "", 0)
 	s.Start()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
