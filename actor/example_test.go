@@ -9,32 +9,33 @@ import (
 )
 
 func Example() {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-
+	ctx := context.Background()
 	store := actor.New(1 << 20)
-	go store.Run(ctx) // the owner
+	go store.Run() // the owner
+	defer store.Stop()
 
-	if err := store.Put(ctx, "user:1", []byte("Ada")); err != nil {
+	if err := store.Put(ctx, "user:1", []byte("Ada"), 0); err != nil {
 		fmt.Println(err)
 	}
 	value, found, err := store.Get(ctx, "user:1")
+	defer store.Release(value)
 	fmt.Printf("%s %t %v\n", value, found, err)
 	// Output: Ada true <nil>
 }
 
-// One who gives up before the owner has received the request gets an error, and
-// the request never takes effect.
+// A caller may give up while it waits for the owner. It gets an error, and its
+// request never takes effect.
 func Example_givingUp() {
-	store := actor.New(1 << 20) // nobody runs it yet
+	store := actor.New(1 << 20) // Run is not called yet, so nothing is received
 
-	ctx, giveUp := context.WithCancel(context.Background())
-	refused := make(chan error)
-	go func() { refused <- store.Put(ctx, "user:1", []byte("Ada")) }()
-	giveUp()
-	fmt.Println(<-refused)
+	ctx, cancel := context.WithCancel(context.Background())
+	failed := make(chan error)
+	go func() { failed <- store.Put(ctx, "user:1", []byte("Ada"), 0) }()
+	cancel()
+	fmt.Println(<-failed)
 
-	go store.Run(context.Background())
+	go store.Run()
+	defer store.Stop()
 	_, found, err := store.Get(context.Background(), "user:1")
 	fmt.Println(found, err)
 	// Output:
@@ -42,36 +43,51 @@ func Example_givingUp() {
 	// false <nil>
 }
 
-// The context of Run is that of the owner, not of its callers. When it ends,
-// they are refused.
-func Example_stopping() {
-	running, stop := context.WithCancel(context.Background())
+// Stop waits until the owner has ended. Later calls return an error.
+func ExampleStore_Stop() {
 	store := actor.New(1 << 20)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		store.Run(running)
-	}()
+	go store.Run()
+	store.Stop()
 
-	stop()
-	<-stopped
-	err := store.Put(context.Background(), "user:1", []byte("Ada"))
+	err := store.Put(context.Background(), "user:1", []byte("Ada"), 0)
 	fmt.Println(errors.Is(err, actor.ErrStopped))
 	// Output: true
 }
 
-// The owner counts bytes as well: an invariant over the whole map, which needs
-// no lock.
+// The owner counts the memory of all entries. The sum belongs to the owner like the
+// map, so it always fits the map.
 func ExampleStore_Put_full() {
 	ctx := context.Background()
-	store := actor.New(200) // enough for one entry, and not for two
-	go store.Run(ctx)
+	store := actor.New(200) // enough for one small entry, and not for two
+	go store.Run()
+	defer store.Stop()
 
-	fmt.Println(store.Put(ctx, "user:1", []byte("Ada")))
-	fmt.Println(errors.Is(store.Put(ctx, "user:2", []byte("Grace")), actor.ErrFull))
-	fmt.Println(store.Put(ctx, "user:1", []byte("Ada Lovelace")))
+	fmt.Println(store.Put(ctx, "user:1", []byte("Ada"), 0))
+	fmt.Println(errors.Is(store.Put(ctx, "user:2", []byte("Grace"), 0), actor.ErrFull))
+	fmt.Println(store.Put(ctx, "user:1", []byte("Ada Lovelace"), 0))
 	// Output:
 	// <nil>
 	// true
 	// <nil>
+}
+
+// A caller that receives a large value from elsewhere reserves space before it takes
+// the value into memory.
+func ExampleStore_Reserve() {
+	ctx := context.Background()
+	store := actor.New(1 << 20)
+	go store.Run()
+	defer store.Stop()
+
+	const size = 64 << 10
+	if err := store.Reserve(ctx, size); err != nil {
+		fmt.Println(err)
+		return
+	}
+	value := make([]byte, size) // read from a file or a connection
+	if err := store.Put(ctx, "photo:1", value, size); err != nil {
+		fmt.Println(err)
+		store.Unreserve(size)
+	}
+	// Output:
 }

@@ -1,289 +1,143 @@
 package actor_test
 
 import (
-	"bytes"
 	"context"
-	"flag"
-	"fmt"
-	"io"
 	"math"
-	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
-	"sync"
+	"runtime"
+	"strconv"
 	"testing"
-	"time"
-
-	"github.com/anishathalye/porcupine"
 
 	"kvactor/actor"
-	"kvactor/httpapi"
+	"kvactor/actor/actortest"
 )
 
-var seed = flag.Uint64("seed", 0, "`seed` of the histories that are checked; 0 for another each time")
+// Each wrong store is rejected within rejectWithin histories. The right one is
+// checked with ten times as many.
+const rejectWithin = 100
 
-// Guarantee 5: whatever many clients do at once, and see of it, could have been
-// done one after another, each operation at a moment between its call and its
-// return. Checked by porcupine on what clients saw in process and over HTTP.
-func TestLinearizable(t *testing.T) {
-	stores := map[string]func(t *testing.T) httpapi.Store{
-		"in process": func(t *testing.T) httpapi.Store { return newStore(t) },
-		"over HTTP": func(t *testing.T) httpapi.Store {
-			server := httptest.NewServer(httpapi.New(newStore(t), 64, nil))
-			t.Cleanup(server.Close)
-			server.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = clients
-			return httpStore{server.URL, server.Client()}
-		},
-	}
-	for name, store := range stores {
-		t.Run(name, func(t *testing.T) {
-			rounds := 200
-			if testing.Short() {
-				rounds = 20
-			}
-			first := firstSeed(t)
-			for seed := first; seed < first+uint64(rounds); seed++ {
-				history := record(t, store(t), seed)
-				if !porcupine.CheckOperations(model, history) {
-					t.Fatalf("not linearizable; again with -seed=%d", seed)
-				}
-			}
-		})
+// newStore returns a function that returns new running stores.
+func newStore(t *testing.T) func() actortest.Store {
+	return func() actortest.Store {
+		store := actor.New(math.MaxInt64)
+		go store.Run()
+		t.Cleanup(store.Stop)
+		return store
 	}
 }
 
-// The control: the same check rejects stores that are wrong in a small way.
+// Guarantee 5: whatever many callers do concurrently, and see of it, could have been
+// done one operation at a time, each at a moment between its call and its return.
+func TestLinearizable(t *testing.T) {
+	actortest.CheckLinearizable(t, 10*rejectWithin, true, newStore(t))
+}
+
+// The control for TestLinearizable: the same check rejects stores that are wrong in
+// a small way.
 func TestLinearizableRejectsWrongStores(t *testing.T) {
-	for name, wrong := range map[string]func(right httpapi.Store) httpapi.Store{
-		"a stale read":      func(right httpapi.Store) httpapi.Store { return &staleReads{Store: right} },
-		"a lost update":     func(right httpapi.Store) httpapi.Store { return &lostUpdates{Store: right} },
-		"a clear in pieces": func(right httpapi.Store) httpapi.Store { return clearInPieces{right} },
+	for name, wrong := range map[string]func(right actortest.Store) actortest.Store{
+		"a stale read":                 func(right actortest.Store) actortest.Store { return newStaleReads(right) },
+		"a lost update":                func(right actortest.Store) actortest.Store { return &lostUpdates{right, newCounter()} },
+		"an update after its return":   func(right actortest.Store) actortest.Store { return lateUpdates{right} },
+		"a clear in pieces":            func(right actortest.Store) actortest.Store { return clearInPieces{right} },
+		"an error that has its effect": func(right actortest.Store) actortest.Store { return falseErrors{right} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			first := firstSeed(t)
-			for seed := first; seed < first+10_000; seed++ {
-				history := record(t, wrong(newStore(t)), seed)
-				if !porcupine.CheckOperations(model, history) {
-					return
-				}
+			newRight := newStore(t)
+			newWrong := func() actortest.Store { return wrong(newRight()) }
+			n := actortest.Rejects(t, rejectWithin, true, newWrong)
+			if n > rejectWithin {
+				t.Errorf("all of %d histories are linearizable", rejectWithin)
 			}
-			t.Error("every history of it passed")
+			t.Logf("history %d is not linearizable", n)
 		})
 	}
 }
 
-const (
-	clients = 5
-	keys    = 2
-)
+// A counter counts for many goroutines.
+type counter chan int
 
-func firstSeed(t *testing.T) uint64 {
-	if *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
+func newCounter() counter {
+	c := make(counter, 1)
+	c <- 0
+	return c
+}
+
+// every reports whether this is the nth call, the 2nth, and so on.
+func (c counter) every(n int) bool {
+	count := <-c + 1
+	c <- count
+	return count%n == 0
+}
+
+// staleReads returns the value of an earlier Get in every tenth Get.
+type staleReads struct {
+	actortest.Store
+	gets    counter
+	earlier map[string]chan []byte
+}
+
+func newStaleReads(right actortest.Store) staleReads {
+	s := staleReads{right, newCounter(), make(map[string]chan []byte)}
+	for key := range actortest.Keys {
+		s.earlier[strconv.Itoa(key)] = make(chan []byte, 1)
+		s.earlier[strconv.Itoa(key)] <- nil
 	}
-	t.Logf("-seed=%d", *seed)
-	return *seed
+	return s
 }
 
-func newStore(t *testing.T) *actor.Store {
-	store := actor.New(math.MaxInt64)
-	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(stop)
-	go store.Run(ctx)
-	return store
-}
-
-// An operation of a client, and what came out of it. An empty value is none.
-type (
-	operation struct {
-		method string // GET, PUT, DELETE or CLEAR
-		key    int
-		value  string // of a PUT
-	}
-	result string // of a GET
-)
-
-// model is what a store does if one client at a time uses it. Its state is the
-// values of all keys.
-var model = porcupine.Model{
-	Init: func() any { return [keys]string{} },
-	Step: func(state, input, output any) (bool, any) {
-		values, op := state.([keys]string), input.(operation)
-		switch op.method {
-		case "GET":
-			return string(output.(result)) == values[op.key], values
-		case "PUT":
-			values[op.key] = op.value
-		case "DELETE":
-			values[op.key] = ""
-		case "CLEAR":
-			values = [keys]string{}
-		}
-		return true, values
-	},
-}
-
-// record has some clients use store at once, and returns what they did.
-func record(t *testing.T, store httpapi.Store, seed uint64) []porcupine.Operation {
-	t.Helper()
-	const operations = 20
-	ctx := t.Context()
-	start := time.Now()
-
-	histories := make([][]porcupine.Operation, clients)
-	var wg sync.WaitGroup
-	for client := range clients {
-		random := rand.New(rand.NewPCG(seed, uint64(client)))
-		wg.Go(func() {
-			for i := range operations {
-				op := operation{key: random.IntN(keys)}
-				key := fmt.Sprintf("key%d", op.key)
-				var out result
-				var err error
-
-				call := time.Since(start)
-				switch n := random.IntN(20); {
-				case n < 9:
-					op.method = "GET"
-					var value []byte
-					value, _, err = store.Get(ctx, key)
-					out = result(value)
-				case n < 16:
-					op.method = "PUT"
-					op.value = fmt.Sprintf("%d.%d", client, i)
-					err = store.Put(ctx, key, []byte(op.value))
-				case n < 19:
-					op.method = "DELETE"
-					err = store.Delete(ctx, key)
-				default:
-					op.method = "CLEAR"
-					err = store.Clear(ctx)
-				}
-				if err != nil {
-					t.Errorf("%s: %v", op.method, err)
-				}
-				histories[client] = append(histories[client], porcupine.Operation{
-					ClientId: client,
-					Input:    op,
-					Call:     int64(call),
-					Output:   out,
-					Return:   int64(time.Since(start)),
-				})
-			}
-		})
-	}
-	wg.Wait()
-
-	var all []porcupine.Operation
-	for _, history := range histories {
-		all = append(all, history...)
-	}
-	return all
-}
-
-// An httpStore is the store behind a server.
-type httpStore struct {
-	url    string
-	client *http.Client
-}
-
-func (s httpStore) do(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, s.url+path, bytes.NewReader(body))
+func (s staleReads) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	value, found, err := s.Store.Get(ctx, key)
 	if err != nil {
-		return 0, nil, err
-	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNotFound {
-		err = fmt.Errorf("%s: %s", resp.Status, answer)
-	}
-	return resp.StatusCode, answer, err
-}
-
-func (s httpStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	status, value, err := s.do(ctx, http.MethodGet, "/kv/"+key, nil)
-	if status == http.StatusNotFound {
 		return nil, false, err
 	}
-	return value, true, err
-}
-
-func (s httpStore) Put(ctx context.Context, key string, value []byte) error {
-	_, _, err := s.do(ctx, http.MethodPut, "/kv/"+key, value)
-	return err
-}
-
-func (s httpStore) Delete(ctx context.Context, key string) error {
-	_, _, err := s.do(ctx, http.MethodDelete, "/kv/"+key, nil)
-	return err
-}
-
-func (s httpStore) Clear(ctx context.Context) error {
-	_, _, err := s.do(ctx, http.MethodDelete, "/clear", nil)
-	return err
-}
-
-func (s httpStore) Ping(ctx context.Context) error {
-	_, _, err := s.do(ctx, http.MethodGet, "/health", nil)
-	return err
-}
-
-// staleReads answers now and then with the value before the last.
-type staleReads struct {
-	httpapi.Store
-	mu     sync.Mutex
-	before map[string][]byte
-	gets   int
-}
-
-func (s *staleReads) Put(ctx context.Context, key string, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if old, found, _ := s.Store.Get(ctx, key); found {
-		s.before = map[string][]byte{key: old}
+	earlier := <-s.earlier[key]
+	s.earlier[key] <- value
+	if s.gets.every(10) {
+		return earlier, earlier != nil, nil
 	}
-	return s.Store.Put(ctx, key, value)
+	return value, found, nil
 }
 
-func (s *staleReads) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.gets++
-	if old, found := s.before[key]; found && s.gets%10 == 0 {
-		return old, true, nil
-	}
-	return s.Store.Get(ctx, key)
-}
-
-// lostUpdates forgets a Put now and then.
+// lostUpdates forgets every tenth Put.
 type lostUpdates struct {
-	httpapi.Store
-	mu   sync.Mutex
-	puts int
+	actortest.Store
+	puts counter
 }
 
-func (s *lostUpdates) Put(ctx context.Context, key string, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.puts++; s.puts%10 == 0 {
+func (s *lostUpdates) Put(ctx context.Context, key string, value []byte, reserved int64) error {
+	if s.puts.every(10) {
 		return nil
 	}
-	return s.Store.Put(ctx, key, value)
+	return s.Store.Put(ctx, key, value, reserved)
+}
+
+// lateUpdates returns from Put before the value is stored.
+type lateUpdates struct{ actortest.Store }
+
+func (s lateUpdates) Put(_ context.Context, key string, value []byte, reserved int64) error {
+	go s.Store.Put(context.Background(), key, value, reserved)
+	return nil
 }
 
 // clearInPieces clears one key after another.
-type clearInPieces struct{ httpapi.Store }
+type clearInPieces struct{ actortest.Store }
 
-func (s clearInPieces) Clear(ctx context.Context) error {
-	for key := range keys {
-		if err := s.Delete(ctx, fmt.Sprintf("key%d", key)); err != nil {
+func (s clearInPieces) Clear(context.Context) error {
+	for key := range actortest.Keys {
+		if err := s.Delete(context.Background(), strconv.Itoa(key)); err != nil {
 			return err
 		}
-		s.Ping(ctx) // a moment for others to see the pieces
+		runtime.Gosched()
 	}
 	return nil
+}
+
+// falseErrors returns an error if the context is canceled after the value is stored.
+type falseErrors struct{ actortest.Store }
+
+func (s falseErrors) Put(ctx context.Context, key string, value []byte, reserved int64) error {
+	if err := s.Store.Put(context.Background(), key, value, reserved); err != nil {
+		return err
+	}
+	return ctx.Err()
 }

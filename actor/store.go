@@ -1,117 +1,241 @@
 // Package actor is a key–value store in memory whose map belongs to one
-// goroutine, the owner. Callers never touch the map: each method sends the
-// owner a request and waits for its reply. Requests are served one after
-// another, and that, not a lock, is what makes the store safe.
+// goroutine, the owner. Other goroutines never touch the map. They send the owner
+// requests over a channel and receive its replies:
 //
 //	store := actor.New(1 << 20)
-//	go store.Run(ctx) // the owner; it stops when ctx ends
+//	go store.Run() // the owner
+//	defer store.Stop()
 //
-//	err := store.Put(ctx, "user:1", []byte("Ada"))
+//	err := store.Put(ctx, "user:1", []byte("Ada"), 0)
 //	value, found, err := store.Get(ctx, "user:1")
+//	defer store.Release(value)
+//
+// The owner serves requests one after another, and this is what makes the store
+// safe: there is no lock around the map, because there is never a second goroutine
+// that could use it at the same time.
 //
 // # Guarantees
 //
-// Each is kept where the code names its number, and proven by the test that
-// bears its name.
+// The code names the number of a guarantee where it keeps it. A test with the
+// name of the guarantee fails when it is broken.
 //
 //  1. One owner. The map is a local variable of the owner's loop: no other
-//     goroutine can even name it.
-//  2. Accepted means done. A request that the owner received takes effect
-//     exactly once and is answered. The caller then waits for the answer,
-//     whatever its context says, because the answer is always on its way.
-//  3. Refused means nothing happened. A caller whose context ends, or whose
-//     store has stopped, before the owner received its request gets an error,
-//     and the request never takes effect.
-//  4. The owner never waits for anything but the next request: not for a
-//     caller, not for I/O, not for a lock. No message costs time that grows
-//     with the data; clearing a million keys is as quick as clearing one.
-//  5. Linearizable. The order in which the owner receives requests is the
-//     order of the store.
-//  6. Sent means given. A value handed to the store belongs to it, and no one
-//     changes its bytes again; readers share them without copying.
-//  7. It ends. After a stop nobody hangs, and no goroutine is left.
+//     goroutine can reach it.
+//  2. Received means done. A request that the owner has received takes effect
+//     exactly once and gets a reply. The caller waits for that reply even if its
+//     context is canceled meanwhile.
+//  3. An error means no effect. A method that returns an error has changed
+//     nothing, and nothing will change later.
+//  4. The owner never waits for anything but the next request: not for a caller,
+//     not for I/O, not for a lock. The work of a request does not grow with the
+//     number of keys.
+//  5. Linearizable. Concurrent operations behave as if they ran one at a time,
+//     each at the moment at which the owner receives its request.
+//  6. Values never change. No goroutine modifies a value after it was passed to
+//     Put, so all readers share it without copying.
+//  7. It ends. After Stop no caller blocks forever, and no goroutine is left.
+//  8. Memory is bounded. The owner counts all the memory that values occupy,
+//     arriving, stored and leaving, and keeps it within the budget.
 //
-// # When the owner fails
-//
-// A panic in the owner would be a bug in this package, and the map could be
-// half changed: nothing that Get returned afterwards could be trusted. So the
-// panic is not recovered. It ends the store as a stop does, and goes on to
-// whoever called Run; left alone there, it ends the process.
+// A panic in the owner is a bug in this package or in its use. The owner does not
+// recover, because its map may be half changed. The process ends.
 package actor
 
 import (
 	"context"
 	"errors"
-	"sync"
 )
 
-// The errors of a Store, besides the caller's own context.Canceled and
-// context.DeadlineExceeded. Compare with errors.Is.
+// The errors that methods of a Store return, in addition to the error of their
+// context. Compare with errors.Is.
 var (
-	// ErrFull refuses a Put that would exceed the store's budget. Nothing
-	// has changed.
-	ErrFull = errors.New("actor: store is full")
-
-	// ErrStopped refuses a request because the owner has stopped. The
-	// request did not take effect.
+	ErrFull    = errors.New("actor: store is full")
 	ErrStopped = errors.New("actor: store has stopped")
-
-	// ErrInDoubt answers the one request during which the owner panicked.
-	// It may have taken effect.
-	ErrInDoubt = errors.New("actor: store failed while it served this request")
 )
 
-// A Store maps keys to values. Its methods may be called by any goroutine, at
-// any time: before Run they wait for it, after it they return ErrStopped.
+// A Store maps keys to values. Any goroutine may call its methods at any time.
+// Calls before Run wait for it. Calls after Stop return ErrStopped.
 //
-// All methods have the errors of their context and ErrStopped in common. Both
-// mean that the request did not take effect.
+// A method that takes a context may return the error of that context. It does so
+// only if the context was done before the owner received the request.
 type Store struct {
-	maxBytes int64
-
-	mailbox chan request  // to the owner
-	started chan struct{} // holds a token once Run has been called
-	stopped chan struct{} // closed by the owner when it ends
-	replies sync.Pool     // of chan reply, each empty and known to nobody
+	budget   int64
+	requests chan request  // from callers to the owner
+	running  chan struct{} // closed when Run is called
+	stopped  chan struct{} // closed when Run returns
 }
 
-// New returns a store that holds at most maxBytes, by the count that Put
-// explains. It serves nobody until Run is called.
-func New(maxBytes int64) *Store {
+// New returns a store that holds at most budget bytes of keys and values. The
+// description of Put says how they are counted.
+func New(budget int64) *Store {
 	return &Store{
-		maxBytes: maxBytes,
+		budget: budget,
 
-		// Unbuffered: a send succeeds at the moment the owner receives, so a
-		// caller knows of its request that it was accepted or that it was not.
-		mailbox: make(chan request),
-		started: make(chan struct{}, 1),
-		stopped: make(chan struct{}),
-
-		// Room for one reply: the owner leaves it there and never waits for
-		// the caller to fetch it (guarantee 4).
-		replies: sync.Pool{New: func() any { return make(chan reply, 1) }},
+		// There is no buffer, so a send succeeds at the moment at which the owner
+		// receives. A request that was sent can't be left behind in the channel.
+		requests: make(chan request),
+		running:  make(chan struct{}),
+		stopped:  make(chan struct{}),
 	}
 }
 
-// Get returns the value of key, and whether there is one. The bytes are shared
-// with the store and its other readers: the caller must not change them.
+// A request is a message from a caller to the owner.
+type request struct {
+	op    op
+	key   string
+	value []byte       // for put and release
+	n     int64        // for put, fits, reserve and unreserve: a number of bytes
+	reply chan<- reply // on which the caller waits
+}
+
+type op int
+
+const (
+	opGet op = iota
+	opRelease
+	opPut
+	opFits
+	opReserve
+	opUnreserve
+	opDelete
+	opClear
+	opPing
+	opStop
+)
+
+// A reply is the owner's message to the caller.
+type reply struct {
+	value []byte // for get
+	found bool   // for get
+	err   error
+}
+
+// ask is the caller's half of the protocol. It sends req to the owner and returns
+// the owner's reply.
+func (s *Store) ask(ctx context.Context, req request) (reply, error) {
+	replies := make(chan reply, 1) // the owner leaves its reply here and moves on
+	req.reply = replies
+
+	select {
+	case s.requests <- req:
+		// Guarantee 2, received means done: the reply always comes, so this
+		// waits for it whatever ctx says. A caller that gave up here could not
+		// know whether its request took effect.
+		rep := <-replies
+		return rep, rep.err
+
+	// Guarantee 3, an error means no effect: the request was not sent.
+	case <-ctx.Done():
+		return reply{}, ctx.Err()
+	case <-s.stopped:
+		return reply{}, ErrStopped
+	}
+}
+
+// Run is the owner's half of the protocol. It serves requests until it receives
+// the one from Stop. Call it once, usually in a goroutine of its own; a second
+// call panics.
+func (s *Store) Run() {
+	close(s.running) // panics if it is closed already
+	defer close(s.stopped)
+
+	table := newTable(s.budget) // guarantee 1, one owner: table never leaves Run
+
+	for {
+		req := <-s.requests // guarantee 4: the owner waits here and nowhere else
+
+		// Guarantee 5, linearizable: each request takes effect here, after the
+		// caller has sent it and before the caller has its reply.
+		var rep reply
+		switch req.op {
+		case opGet:
+			rep.value, rep.found = table.get(req.key)
+		case opRelease:
+			table.release(req.value)
+		case opPut:
+			rep.err = table.put(req.key, req.value, req.n)
+		case opFits:
+			rep.err = table.fits(req.key, req.n)
+		case opReserve:
+			rep.err = table.reserve(req.n)
+		case opUnreserve:
+			table.unreserve(req.n)
+		case opDelete:
+			table.delete(req.key)
+		case opClear:
+			table.clear()
+		case opPing:
+			// The reply says that the owner is there.
+		case opStop:
+			return // guarantee 7, it ends: stopped is closed and wakes all callers
+		}
+		req.reply <- rep // never blocks: the channel has capacity for the one reply
+	}
+}
+
+// Stop makes Run return and waits until it has. Requests that the owner has not
+// received by then return ErrStopped. If Run has not been called yet, Stop waits
+// for it. Stop may be called more than once.
+func (s *Store) Stop() {
+	select {
+	case s.requests <- request{op: opStop}:
+	case <-s.stopped:
+	}
+	<-s.stopped
+}
+
+// Get returns the value of key, and whether there is one. The caller must call
+// Release when it has finished reading value, and must not change its bytes,
+// because it shares them with the store and with other readers.
 func (s *Store) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
 	rep, err := s.ask(ctx, request{op: opGet, key: key})
 	return rep.value, rep.found, err
 }
 
-// Put sets the value of key. It takes over both: the caller must not change
-// the bytes of value again (guarantee 6).
+// Release ends the use of a value that Get has returned. A value that was
+// replaced or removed counts towards the budget until its last reader has
+// released it. Release of a nil value does nothing.
+func (s *Store) Release(value []byte) {
+	if isLarge(value) {
+		s.ask(context.Background(), request{op: opRelease, value: value})
+	}
+}
+
+// Put sets the value of key. The caller must not change the bytes of value after
+// the call (guarantee 6), and calls Reserve before if value is larger than
+// SmallValue: reserved is how many bytes the caller has reserved for value. If
+// Put returns nil, the caller no longer has them.
 //
-// An entry counts the bytes of its key, those of its value, and 128 for its
-// share of the map. A Put that would bring the sum of all entries past the
-// store's budget returns ErrFull and changes nothing.
-func (s *Store) Put(ctx context.Context, key string, value []byte) error {
-	_, err := s.ask(ctx, request{op: opPut, key: key, value: value})
+// An entry counts the length of its key, the capacity of its value and 128 bytes
+// for its slot in the map. A deleted key leaves a free slot, which counts until
+// another key takes it or until the store is empty. Put returns ErrFull if the
+// sum would exceed the budget.
+func (s *Store) Put(ctx context.Context, key string, value []byte, reserved int64) error {
+	_, err := s.ask(ctx, request{op: opPut, key: key, value: value, n: reserved})
 	return err
 }
 
-// Delete removes key, if it is there.
+// Reserve reserves n bytes for a value that is arriving. It returns ErrFull if
+// all that is stored, arriving, or removed and still being read would exceed the
+// budget by more than a quarter.
+func (s *Store) Reserve(ctx context.Context, n int64) error {
+	_, err := s.ask(ctx, request{op: opReserve, n: n})
+	return err
+}
+
+// Unreserve gives back n bytes that Reserve has reserved.
+func (s *Store) Unreserve(n int64) {
+	s.ask(context.Background(), request{op: opUnreserve, n: n})
+}
+
+// Fits returns nil if the store now has space for a value of n bytes for key, on
+// its way and after its arrival, and ErrFull if it has not. It reserves nothing.
+func (s *Store) Fits(ctx context.Context, key string, n int64) error {
+	_, err := s.ask(ctx, request{op: opFits, key: key, n: n})
+	return err
+}
+
+// Delete removes key. It is no error if there is no such key.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	_, err := s.ask(ctx, request{op: opDelete, key: key})
 	return err
@@ -123,170 +247,8 @@ func (s *Store) Clear(ctx context.Context) error {
 	return err
 }
 
-// Ping returns nil if the owner is answering.
+// Ping returns nil if the owner serves requests.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.ask(ctx, request{op: opPing})
 	return err
-}
-
-// A request is the message from a caller to the owner.
-type request struct {
-	op    op
-	key   string
-	value []byte       // of a put
-	reply chan<- reply // where the caller waits
-}
-
-type op int
-
-const (
-	opGet op = iota
-	opPut
-	opDelete
-	opClear
-	opPing
-	opStop
-)
-
-// A reply is the message from the owner back to the caller.
-type reply struct {
-	value []byte // of a get
-	found bool   // of a get
-	err   error
-}
-
-// ask sends req to the owner and returns the owner's reply.
-func (s *Store) ask(ctx context.Context, req request) (reply, error) {
-	// The select below picks at random among the cases that are ready: one
-	// who has given up already must not get that far.
-	if err := ctx.Err(); err != nil {
-		return reply{}, err
-	}
-
-	// Whichever way this ends, the channel is empty and the owner has
-	// forgotten it: the next caller can have it.
-	replies := s.replies.Get().(chan reply)
-	defer s.replies.Put(replies)
-	req.reply = replies
-
-	select {
-	case s.mailbox <- req:
-	default:
-		// The owner is busy. Only now is it worth the price of a select over
-		// three channels.
-		select {
-		case s.mailbox <- req:
-
-		// Guarantee 3, refused means nothing happened: the send did not take
-		// place, and now never will.
-		case <-ctx.Done():
-			return reply{}, ctx.Err()
-		case <-s.stopped:
-			return reply{}, ErrStopped
-		}
-	}
-
-	// Guarantee 2, accepted means done: the answer is on its way. To give up
-	// now would leave the caller in doubt about its request.
-	rep := <-replies
-	return rep, rep.err
-}
-
-const (
-	// entryOverhead is what an entry counts besides its key and its value: a
-	// slot for both in a map that is as empty as it gets while it grows, and
-	// what the allocator rounds up where they are short.
-	entryOverhead = 128
-
-	// A map never gives back the room that it once grew to. One that held
-	// more keys than this is therefore replaced when its last key goes.
-	smallMap = 1024
-)
-
-// cost returns what an entry counts towards the budget, in bytes.
-func cost(key string, value []byte) int64 {
-	return int64(len(key)) + int64(len(value)) + entryOverhead
-}
-
-// Run is the owner: it serves requests, one after another, until ctx ends.
-// Call it once, usually in a goroutine of its own. A second call panics.
-func (s *Store) Run(ctx context.Context) {
-	select {
-	case s.started <- struct{}{}:
-	default:
-		panic("actor: Run called twice: a store has one owner")
-	}
-
-	// Stopping is one more message. So the owner has a single channel to
-	// wait for, and whoever asked before the stop is still served.
-	defer context.AfterFunc(ctx, func() {
-		select {
-		case s.mailbox <- request{op: opStop}:
-		case <-s.stopped:
-		}
-	})()
-
-	// Guarantee 1, one owner: nothing but this function can name these.
-	var (
-		data = make(map[string][]byte)
-		used int64 // the sum of cost over data, at most s.maxBytes
-		most int   // the most keys that data has held
-		req  request
-	)
-
-	// Guarantee 7, it ends: everyone who waits, or comes later, sees stopped.
-	defer func() {
-		close(s.stopped)
-		if req.op != opStop { // a panic: see the package's documentation
-			req.reply <- reply{err: ErrInDoubt}
-		}
-	}()
-
-	// Guarantee 5, linearizable: each request takes effect here, between the
-	// caller's send and its reply, and before the next one is received.
-	for {
-		req = <-s.mailbox // guarantee 4: nothing else in this loop can wait
-		var rep reply
-
-		switch req.op {
-		case opGet:
-			rep.value, rep.found = data[req.key]
-
-		case opPut:
-			after := used + cost(req.key, req.value)
-			if old, found := data[req.key]; found {
-				after -= cost(req.key, old)
-			}
-			if after > s.maxBytes {
-				rep.err = ErrFull
-				break
-			}
-			data[req.key], used = req.value, after
-			most = max(most, len(data))
-
-		case opDelete:
-			if old, found := data[req.key]; found {
-				delete(data, req.key)
-				used -= cost(req.key, old)
-			}
-			if len(data) == 0 && most > smallMap {
-				data, most = make(map[string][]byte), 0
-			}
-
-		case opClear:
-			// A new map, and not clear(data), which takes longer the more
-			// there is: the old one is left to the garbage collector.
-			data, used, most = make(map[string][]byte), 0, 0
-
-		case opPing:
-
-		case opStop:
-			return
-
-		default:
-			panic("actor: unknown op")
-		}
-
-		req.reply <- rep
-	}
 }

@@ -5,42 +5,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"reflect"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"weak"
 )
 
-// running returns a store of maxBytes whose owner runs until the test ends.
-func running(t testing.TB, maxBytes int64) *Store {
+// newRunning returns a store whose owner runs until the test ends.
+func newRunning(t testing.TB, budget int64) *Store {
 	t.Helper()
-	store := New(maxBytes)
-	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(func() {
-		stop()
-		<-store.stopped
-	})
-	go store.Run(ctx)
+	store := New(budget)
+	go store.Run()
+	t.Cleanup(store.Stop)
 	return store
 }
 
 func mustPut(t testing.TB, store *Store, key, value string) {
 	t.Helper()
-	if err := store.Put(t.Context(), key, []byte(value)); err != nil {
+	if err := store.Put(t.Context(), key, []byte(value), 0); err != nil {
 		t.Fatalf("Put(%q): %v", key, err)
 	}
 }
 
-// wantValue checks that key has the value want, or none if want is empty.
+// wantValue checks that key has the value want, or no value if want is empty.
 func wantValue(t testing.TB, store *Store, key, want string) {
 	t.Helper()
 	value, found, err := store.Get(t.Context(), key)
+	defer store.Release(value)
 	if err != nil || string(value) != want || found != (want != "") {
 		t.Errorf("Get(%q) = %q, %t, %v; want %q", key, value, found, err, want)
 	}
@@ -48,7 +42,7 @@ func wantValue(t testing.TB, store *Store, key, want string) {
 
 func TestStore(t *testing.T) {
 	ctx := t.Context()
-	store := running(t, math.MaxInt64)
+	store := newRunning(t, math.MaxInt64)
 
 	wantValue(t, store, "a", "")
 	mustPut(t, store, "a", "1")
@@ -58,7 +52,7 @@ func TestStore(t *testing.T) {
 	wantValue(t, store, "a", "3")
 	wantValue(t, store, "A", "")
 
-	for range 2 { // a key need not be there
+	for range 2 { // the second time there is nothing to delete
 		if err := store.Delete(ctx, "a"); err != nil {
 			t.Errorf("Delete: %v", err)
 		}
@@ -76,487 +70,279 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// Guarantee 1: no field leads to a map, and no second loop makes another.
-func TestOneOwner(t *testing.T) {
-	var walk func(typ reflect.Type, path string)
-	seen := make(map[reflect.Type]bool)
-	walk = func(typ reflect.Type, path string) {
-		if seen[typ] || typ.PkgPath() == "sync" {
-			return
-		}
-		seen[typ] = true
-		switch typ.Kind() {
-		case reflect.Map:
-			t.Errorf("%s is a map that whoever has the store can reach", path)
-		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Chan:
-			walk(typ.Elem(), path)
-		case reflect.Struct:
-			for field := range typ.Fields() {
-				walk(field.Type, path+"."+field.Name)
-			}
-		}
-	}
-	walk(reflect.TypeFor[Store](), "Store")
-
-	store := running(t, math.MaxInt64)
-	if err := store.Ping(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("a second Run did not panic")
-		}
-	}()
-	store.Run(t.Context())
+// calls are all methods that may return an error.
+var calls = map[string]func(context.Context, *Store) error{
+	"Get": func(ctx context.Context, s *Store) error {
+		_, _, err := s.Get(ctx, "key")
+		return err
+	},
+	"Put":     func(ctx context.Context, s *Store) error { return s.Put(ctx, "key", []byte("value"), 0) },
+	"Reserve": func(ctx context.Context, s *Store) error { return s.Reserve(ctx, 1) },
+	"Fits":    func(ctx context.Context, s *Store) error { return s.Fits(ctx, "key", 1) },
+	"Delete":  func(ctx context.Context, s *Store) error { return s.Delete(ctx, "key") },
+	"Clear":   func(ctx context.Context, s *Store) error { return s.Clear(ctx) },
+	"Ping":    func(ctx context.Context, s *Store) error { return s.Ping(ctx) },
 }
 
-// Guarantee 2: here the test is the owner, and takes its time.
-func TestAcceptedMeansDone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := New(math.MaxInt64)
-		ctx, giveUp := context.WithCancel(t.Context())
-
-		var value []byte
-		var err error
-		returned := false
-		go func() {
-			value, _, err = store.Get(ctx, "key")
-			returned = true
-		}()
-
-		req := <-store.mailbox
-		giveUp()
-		synctest.Wait()
-		if returned {
-			t.Fatalf("Get returned %q, %v after its request was accepted and before it was answered", value, err)
-		}
-
-		req.reply <- reply{value: []byte("answer")}
-		synctest.Wait()
-		if !returned || string(value) != "answer" || err != nil {
-			t.Errorf("Get returned %t: %q, %v; want the answer", returned, value, err)
-		}
-	})
-}
-
-// Guarantee 2: a crowd of callers, each of which gives up at some moment, and
-// none of which is told that it was refused when it wasn't, or the reverse.
-func TestAcceptedMeansDoneOtherwiseRefused(t *testing.T) {
-	const callers = 2000
-	store := running(t, math.MaxInt64)
-
-	var errs [callers]error
-	var wg sync.WaitGroup
-	for i := range callers {
-		ctx, giveUp := context.WithCancel(t.Context())
-		wg.Go(func() { errs[i] = store.Put(ctx, strconv.Itoa(i), []byte("value")) })
-		wg.Go(giveUp)
-	}
-	wg.Wait()
-
-	for i, err := range errs {
-		_, found, _ := store.Get(t.Context(), strconv.Itoa(i))
-		if found != (err == nil) {
-			t.Errorf("Put %d returned %v, but found is %t", i, err, found)
-		}
-	}
-}
-
-// Guarantee 3.
-func TestRefusedMeansNothingHappened(t *testing.T) {
-	t.Run("while it waits its turn", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			store := New(math.MaxInt64)
-			ctx, giveUp := context.WithCancel(t.Context())
-
-			refused := make(chan error)
-			go func() { refused <- store.Put(ctx, "key", []byte("value")) }()
-			synctest.Wait() // nobody serves it
-			giveUp()
-			if err := <-refused; !errors.Is(err, context.Canceled) {
-				t.Errorf("Put returned %v, want %v", err, context.Canceled)
-			}
-
-			stopped, stop := context.WithCancel(t.Context())
-			go store.Run(stopped)
-			wantValue(t, store, "key", "")
-			stop()
-		})
-	})
-
-	t.Run("before it asks", func(t *testing.T) {
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		store := running(t, math.MaxInt64)
-		mustPut(t, store, "key", "value")
-		for range 1000 { // the owner is ready each time
-			if err := store.Clear(ended); !errors.Is(err, context.Canceled) {
-				t.Fatalf("Clear returned %v, want %v", err, context.Canceled)
-			}
-		}
-		wantValue(t, store, "key", "value")
-	})
-
-	t.Run("when the store has stopped", func(t *testing.T) {
-		store := New(math.MaxInt64)
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		store.Run(ended)
-
-		ctx := t.Context()
-		_, _, getErr := store.Get(ctx, "key")
-		for name, err := range map[string]error{
-			"Get":    getErr,
-			"Put":    store.Put(ctx, "key", []byte("value")),
-			"Delete": store.Delete(ctx, "key"),
-			"Clear":  store.Clear(ctx),
-			"Ping":   store.Ping(ctx),
-		} {
-			if !errors.Is(err, ErrStopped) {
-				t.Errorf("%s returned %v, want %v", name, err, ErrStopped)
-			}
-		}
-	})
-}
-
-// Guarantee 4: callers that never fetch their replies hold up nobody. If they
-// did, all goroutines of the bubble would wait for ever, and synctest would say
-// so.
-func TestOwnerNeverWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := running(t, math.MaxInt64)
-		for range 100 {
-			store.mailbox <- request{op: opPing, reply: store.replies.Get().(chan reply)}
-		}
-		mustPut(t, store, "key", "value")
-		wantValue(t, store, "key", "value")
-	})
-}
-
-func TestRequestsDoNotAllocate(t *testing.T) {
-	if raceEnabled() {
-		t.Skip("under the race detector, a sync.Pool throws things away at random")
-	}
-	ctx := t.Context()
-	store := running(t, math.MaxInt64)
-	value := []byte("value")
-	if n := testing.AllocsPerRun(1000, func() {
-		store.Put(ctx, "key", value)
-		store.Get(ctx, "key")
-		store.Delete(ctx, "other")
-		store.Ping(ctx)
-	}); n != 0 {
-		t.Errorf("four requests allocate %v times, want 0", n)
-	}
-}
-
-func raceEnabled() bool {
-	info, _ := debug.ReadBuildInfo()
-	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}
-
-// Guarantee 6.
-func TestSentMeansGiven(t *testing.T) {
-	ctx := t.Context()
-	store := running(t, math.MaxInt64)
-	given := []byte("value")
-	if err := store.Put(ctx, "key", given); err != nil {
-		t.Fatal(err)
-	}
-
-	var readers [2][]byte
-	for i := range readers {
-		readers[i], _, _ = store.Get(ctx, "key")
-		if &readers[i][0] != &given[0] {
-			t.Error("Get returned a copy")
-		}
-	}
-
-	mustPut(t, store, "key", "other")
-	store.Delete(ctx, "key")
-	store.Clear(ctx)
-	for _, value := range readers {
-		if string(value) != "value" {
-			t.Errorf("a value that was read has become %q", value)
-		}
-	}
-}
-
-// Guarantee 7: synctest waits for every goroutine of the bubble to end, and
-// reports those that can't.
-func TestItEnds(t *testing.T) {
-	for _, callers := range []int{0, 1, 100} {
-		t.Run(fmt.Sprintf("with %d callers", callers), func(t *testing.T) {
+// Guarantee 2, for a caller whose context is canceled between the moment at which
+// the owner receives the request and the reply. The test plays the owner.
+func TestReceivedMeansDone(t *testing.T) {
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := New(math.MaxInt64)
-				ctx, stop := context.WithCancel(t.Context())
+				ctx, cancel := context.WithCancel(t.Context())
+				returned := make(chan error, 1)
+				go func() { returned <- call(ctx, store) }()
 
-				answers := make(chan error, 10*callers)
-				for i := range callers {
-					go func() {
-						for j := range 10 {
-							key := fmt.Sprint(i, j)
-							err := store.Put(t.Context(), key, []byte("value"))
-							if err == nil {
-								value, found, err := store.Get(t.Context(), key)
-								if err == nil && (!found || string(value) != "value") {
-									t.Errorf("an accepted Put is lost")
-								}
-							}
-							answers <- err
-						}
-					}()
+				req := <-store.requests
+				cancel()
+				synctest.Wait()
+				select {
+				case err := <-returned:
+					t.Fatalf("it returned %v before the reply", err)
+				default:
 				}
-				go stop()
-				store.Run(ctx)
 
-				for range 10 * callers {
-					if err := <-answers; err != nil && !errors.Is(err, ErrStopped) {
-						t.Errorf("a caller got %v, want its answer or %v", err, ErrStopped)
-					}
+				want := errors.New("the reply")
+				req.reply <- reply{err: want}
+				if err := <-returned; err != want {
+					t.Errorf("it returned %v, want the reply", err)
 				}
 			})
 		})
 	}
 }
 
-// Guarantee 7: whoever asked before the stop is still served.
-func TestItEndsAfterThoseWhoAskedBefore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := New(math.MaxInt64)
-		answers := make(chan error, 100)
-		for i := range cap(answers) {
-			go func() { answers <- store.Put(t.Context(), strconv.Itoa(i), []byte("value")) }()
+// Guarantees 2 and 3, for many callers that are canceled at any moment: what a
+// caller is told is what happened.
+func TestReceivedMeansDoneOtherwiseError(t *testing.T) {
+	const callers = 200
+	outcomes := make(map[bool]int)
+	for round := 0; round < 10 || outcomes[true] == 0 || outcomes[false] == 0; round++ {
+		if round == 1000 {
+			t.Fatalf("%d calls succeeded and %d failed, want some of both", outcomes[true], outcomes[false])
 		}
-		synctest.Wait() // all of them are at the mailbox
+		store := newRunning(t, math.MaxInt64)
+		var errs [callers]error
+		var wg sync.WaitGroup
+		for i := range callers {
+			ctx, cancel := context.WithCancel(t.Context())
+			wg.Go(func() { errs[i] = store.Put(ctx, strconv.Itoa(i), []byte("value"), 0) })
+			wg.Go(cancel)
+		}
+		wg.Wait()
 
-		ctx, stop := context.WithCancel(t.Context())
-		stop()
-		store.Run(ctx)
-		for range cap(answers) {
-			if err := <-answers; err != nil {
-				t.Errorf("a caller got %v", err)
+		for i, err := range errs {
+			_, found, _ := store.Get(t.Context(), strconv.Itoa(i))
+			if found != (err == nil) {
+				t.Fatalf("Put returned %v, but the key is found: %t", err, found)
 			}
+			outcomes[found]++
 		}
-	})
-}
-
-// A panic in the owner leaves nobody waiting, and is not swallowed.
-func TestPanicInTheOwner(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := New(math.MaxInt64)
-		inDoubt := make(chan error, 1)
-		go func() {
-			_, err := store.ask(t.Context(), request{op: -1})
-			inDoubt <- err
-		}()
-		synctest.Wait() // it is the first in the queue
-		stopped := make(chan error, 1)
-		go func() { stopped <- store.Put(t.Context(), "key", []byte("value")) }()
-
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Error("the panic did not reach the caller of Run")
-				}
-			}()
-			store.Run(t.Context())
-		}()
-
-		if err := <-inDoubt; !errors.Is(err, ErrInDoubt) {
-			t.Errorf("the request being served got %v, want %v", err, ErrInDoubt)
-		}
-		if err := <-stopped; !errors.Is(err, ErrStopped) {
-			t.Errorf("the next request got %v, want %v", err, ErrStopped)
-		}
-	})
-}
-
-func TestBudget(t *testing.T) {
-	const entry = entryOverhead + int64(len("key0")) + 8
-	full := func(t *testing.T) *Store {
-		store := running(t, 3*entry)
-		for i := range 3 {
-			mustPut(t, store, fmt.Sprintf("key%d", i), "12345678")
-		}
-		return store
 	}
+}
 
-	for _, test := range []struct {
-		name   string
-		before func(ctx context.Context, store *Store) error
-		key    string
-		value  string
-		want   error
-	}{
-		{"a new key", nil, "key3", "1", ErrFull},
-		{"a value of the same length", nil, "key0", "abcdefgh", nil},
-		{"a shorter value", nil, "key0", "a", nil},
-		{"a longer value", nil, "key0", "abcdefghi", ErrFull},
-		{"a new key after a delete",
-			func(ctx context.Context, store *Store) error { return store.Delete(ctx, "key1") },
-			"key3", "12345678", nil},
-		{"a longer one after a delete",
-			func(ctx context.Context, store *Store) error { return store.Delete(ctx, "key1") },
-			"key3", "123456789", ErrFull},
-		{"a new key after a delete of none",
-			func(ctx context.Context, store *Store) error { return store.Delete(ctx, "none") },
-			"key3", "1", ErrFull},
-		{"what fills it after a clear",
-			func(ctx context.Context, store *Store) error { return store.Clear(ctx) },
-			"key3", string(make([]byte, 3*entry-entryOverhead-4)), nil},
-		{"more than that",
-			func(ctx context.Context, store *Store) error { return store.Clear(ctx) },
-			"key3", string(make([]byte, 3*entry-entryOverhead-3)), ErrFull},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			ctx := t.Context()
-			store := full(t)
-			if test.before != nil {
-				if err := test.before(ctx, store); err != nil {
-					t.Fatal(err)
-				}
+// Guarantee 3.
+func TestErrorMeansNoEffect(t *testing.T) {
+	t.Run("canceled while it waits for the owner", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := New(math.MaxInt64)
+			ctx, cancel := context.WithCancel(t.Context())
+			failed := make(chan error)
+			go func() { failed <- store.Put(ctx, "key", []byte("value"), 0) }()
+			synctest.Wait() // there is no owner that could receive
+			cancel()
+			if err := <-failed; !errors.Is(err, context.Canceled) {
+				t.Errorf("Put returned %v, want %v", err, context.Canceled)
 			}
-			before, _, _ := store.Get(ctx, test.key)
 
-			if err := store.Put(ctx, test.key, []byte(test.value)); !errors.Is(err, test.want) {
-				t.Fatalf("Put returned %v, want %v", err, test.want)
-			}
-			want := test.value
-			if test.want != nil {
-				want = string(before)
-			}
-			wantValue(t, store, test.key, want)
+			go store.Run()
+			defer store.Stop()
+			wantValue(t, store, "key", "")
 		})
-	}
-}
+	})
 
-// heap returns the bytes that are in use, garbage left out.
-func heap() int64 {
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc)
-}
-
-// The budget is one of memory: short entries and long ones take what they count,
-// or at most an eighth more, at any number of keys.
-func TestBudgetCoversMemory(t *testing.T) {
-	ctx := t.Context()
-	for _, length := range []int{1, 100, 5000} {
-		store := running(t, math.MaxInt64)
-		before := heap()
-		var counted int64
-		for i := range 100_000 / length * 4 {
-			key, value := strconv.Itoa(i), make([]byte, length)
-			counted += cost(key, value)
-			if err := store.Put(ctx, key, value); err != nil {
-				t.Fatal(err)
-			}
-			if i%997 == 0 && i > 10_000 || i == 10_000 {
-				if taken := heap() - before; taken > counted+counted/8 {
-					t.Errorf("%d entries of %d bytes take %d bytes, and count %d", i, length, taken, counted)
-				}
+	t.Run("stopped", func(t *testing.T) {
+		store := New(math.MaxInt64)
+		go store.Run()
+		store.Stop()
+		for name, call := range calls {
+			if err := call(t.Context(), store); !errors.Is(err, ErrStopped) {
+				t.Errorf("%s returned %v, want %v", name, err, ErrStopped)
 			}
 		}
-		store.Clear(ctx)
-	}
+		store.Release(make([]byte, 2*SmallValue)) // these two only must return
+		store.Unreserve(1)
+	})
+
+	t.Run("full", func(t *testing.T) {
+		const budget = 2 * slotSize
+		store := newRunning(t, budget)
+		mustPut(t, store, "a", "1")
+		if err := store.Put(t.Context(), "b", make([]byte, budget), 0); !errors.Is(err, ErrFull) {
+			t.Errorf("Put of a key returned %v, want %v", err, ErrFull)
+		}
+		if err := store.Put(t.Context(), "a", make([]byte, budget), 0); !errors.Is(err, ErrFull) {
+			t.Errorf("Put of another value returned %v, want %v", err, ErrFull)
+		}
+		wantValue(t, store, "a", "1")
+		wantValue(t, store, "b", "")
+	})
 }
 
-// Guarantee 4: Clear leaves the old map behind, however large it is. To empty
-// it, as clear(data) does, takes longer the larger it is, and keeps its room:
-// that is what this test would see. Likewise when the last key is deleted.
-func TestOwnerNeverWaitsForTheData(t *testing.T) {
-	const keys = 100_000
+// Guarantee 4: callers that never receive their replies block no one. If they did,
+// all goroutines of the bubble would wait forever, and synctest would say so.
+func TestOwnerNeverWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := New(math.MaxInt64)
+		go func() { store.Ping(t.Context()) }()
+		req := <-store.requests // here, the test plays the owner
+		if cap(req.reply) == 0 {
+			t.Error("the owner has to wait until the caller receives the reply")
+		}
+		req.reply <- reply{}
+
+		go store.Run()
+		defer store.Stop()
+		for range 100 {
+			store.requests <- request{op: opPing, reply: make(chan reply, cap(req.reply))}
+		}
+		mustPut(t, store, "key", "value")
+		wantValue(t, store, "key", "value")
+	})
+}
+
+// The owner holds on to no value that is not in the table, not even to the last one
+// that it refused.
+func TestOwnerKeepsNothing(t *testing.T) {
+	const budget = 1 << 20
 	ctx := t.Context()
-	for name, empty := range map[string]func(*Store){
-		"clear": func(store *Store) { store.Clear(ctx) },
-		"delete each": func(store *Store) {
-			for i := range keys {
-				store.Delete(ctx, strconv.Itoa(i))
+	for name, use := range map[string]func(store *Store, value []byte){
+		"refused": func(store *Store, value []byte) {
+			store.Put(ctx, "other", make([]byte, budget/2), 0)
+			if err := store.Put(ctx, "key", value, 0); !errors.Is(err, ErrFull) {
+				t.Errorf("Put returned %v, want %v", err, ErrFull)
 			}
 		},
+		"replaced": func(store *Store, value []byte) {
+			store.Put(ctx, "key", value, 0)
+			store.Put(ctx, "key", []byte("other"), 0)
+		},
+		"deleted": func(store *Store, value []byte) {
+			store.Put(ctx, "key", value, 0)
+			store.Delete(ctx, "key")
+		},
+		"cleared": func(store *Store, value []byte) {
+			store.Put(ctx, "key", value, 0)
+			store.Clear(ctx)
+		},
+		"released": func(store *Store, value []byte) {
+			store.Put(ctx, "key", value, 0)
+			store.Get(ctx, "key")
+			store.Clear(ctx)
+			store.Release(value)
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			store := running(t, math.MaxInt64)
-			before := heap()
-			for i := range keys {
-				mustPut(t, store, strconv.Itoa(i), "value")
-			}
-			full := heap() - before
-			empty(store)
-			if left := heap() - before; left > full/50 {
-				t.Errorf("a store of %d bytes leaves %d when it is empty", full, left)
-			}
-		})
+		store := newRunning(t, budget)
+		value := make([]byte, budget/2)
+		pointer := weak.Make(&value[0])
+		use(store, value)
+		value = nil
+		runtime.GC()
+		if pointer.Value() != nil {
+			t.Errorf("%s: the value is still in memory", name)
+		}
+		runtime.KeepAlive(store)
 	}
 }
 
-// FuzzStore applies any sequence of operations to a store and to a plain map,
-// and finds them equal after each, the count of bytes included: what is left of
-// the budget can be filled to the byte and not further.
-func FuzzStore(f *testing.F) {
-	f.Add([]byte("pa1pb2ga pa3da gb c gb"))
-	f.Add(bytes.Repeat([]byte("paxpbxpcx"), 9))
-	f.Add([]byte("pa\xffpb\xffpc\xffda pc\xff"))
-
-	const maxBytes = 4*entryOverhead + 200
-	f.Fuzz(func(t *testing.T, script []byte) {
-		ctx := t.Context()
-		store := running(t, maxBytes)
-		model := make(map[string]string)
-		used := func() (sum int64) {
-			for key, value := range model {
-				sum += int64(len(key)+len(value)) + entryOverhead
-			}
-			return sum
+// Guarantee 6: readers share the bytes that were passed to Put, and nothing that
+// happens to the key afterwards changes them.
+func TestValuesNeverChange(t *testing.T) {
+	ctx := t.Context()
+	for _, length := range []int{5, 2 * SmallValue} {
+		store := newRunning(t, math.MaxInt64)
+		given := bytes.Repeat([]byte("v"), length)
+		if err := store.Put(ctx, "key", given, 0); err != nil {
+			t.Fatal(err)
 		}
 
-		for ; len(script) >= 3; script = script[3:] {
-			key := string('a' + script[1]%8)
-			switch script[0] {
-			case 'p':
-				value := string(bytes.Repeat(script[2:3], int(script[2])))
-				before := maps.Clone(model)
-				model[key] = value
-				var want error
-				if used() > maxBytes {
-					want, model = ErrFull, before
-				}
-				if err := store.Put(ctx, key, []byte(value)); !errors.Is(err, want) {
-					t.Fatalf("Put(%q) returned %v, want %v", key, err, want)
-				}
-			case 'd':
-				delete(model, key)
-				if err := store.Delete(ctx, key); err != nil {
-					t.Fatal(err)
-				}
-			case 'c':
-				clear(model)
-				if err := store.Clear(ctx); err != nil {
-					t.Fatal(err)
-				}
+		var readers [2][]byte
+		for i := range readers {
+			readers[i], _, _ = store.Get(ctx, "key")
+			if &readers[i][0] != &given[0] {
+				t.Error("Get returned a copy")
 			}
-
-			for key := range 8 {
-				key := string(rune('a' + key))
-				want, present := model[key]
-				value, found, err := store.Get(ctx, key)
-				if err != nil || found != present || string(value) != want {
-					t.Fatalf("Get(%q) = %q, %t, %v; want %q, %t", key, value, found, err, want, present)
-				}
-			}
-			rest := maxBytes - used() - entryOverhead - int64(len("rest"))
-			if rest < 0 {
-				continue
-			}
-			if err := store.Put(ctx, "rest", make([]byte, rest+1)); !errors.Is(err, ErrFull) {
-				t.Fatalf("one byte more than is left: %v", err)
-			}
-			if err := store.Put(ctx, "rest", make([]byte, rest)); err != nil {
-				t.Fatalf("what is left: %v", err)
-			}
-			store.Delete(ctx, "rest")
 		}
+
+		store.Put(ctx, "key", bytes.Repeat([]byte("w"), length), 0)
+		store.Delete(ctx, "key")
+		store.Put(ctx, "key", bytes.Repeat([]byte("x"), length), 0)
+		store.Clear(ctx)
+		for _, value := range readers {
+			if !bytes.Equal(value, bytes.Repeat([]byte("v"), length)) {
+				t.Errorf("the value that was read changed to %.9q...", value)
+			}
+			store.Release(value)
+		}
+	}
+}
+
+// Guarantee 7: synctest waits until every goroutine of the bubble has ended, and
+// fails the test if some can't.
+func TestItEnds(t *testing.T) {
+	for _, callers := range []int{0, 1, 100} {
+		t.Run(fmt.Sprintf("under load, %d callers", callers), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := New(math.MaxInt64)
+				errs := make(chan error, 10*callers)
+				for i := range callers {
+					go func() {
+						for j := range 10 {
+							errs <- store.Put(t.Context(), fmt.Sprint(i, j), []byte("value"), 0)
+						}
+					}()
+				}
+				go store.Run()
+				store.Stop()
+				for range cap(errs) {
+					if err := <-errs; err != nil && !errors.Is(err, ErrStopped) {
+						t.Errorf("Put returned %v, want nil or %v", err, ErrStopped)
+					}
+				}
+			})
+		})
+	}
+
+	t.Run("callers that wait when the owner ends", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := New(math.MaxInt64)
+			go store.Stop()
+			synctest.Wait() // the request of Stop is the first that the owner receives
+			errs := make(chan error, len(calls))
+			for _, call := range calls {
+				go func() { errs <- call(t.Context(), store) }()
+			}
+			synctest.Wait()
+			store.Run()
+			for range cap(errs) {
+				if err := <-errs; err != nil && !errors.Is(err, ErrStopped) {
+					t.Errorf("a call returned %v, want nil or %v", err, ErrStopped)
+				}
+			}
+		})
+	})
+
+	t.Run("stopped by several goroutines, before Run and after", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := New(math.MaxInt64)
+			for range 3 {
+				go store.Stop()
+			}
+			synctest.Wait()
+			store.Run()
+			store.Stop()
+		})
 	})
 }
