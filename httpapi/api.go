@@ -1,27 +1,3 @@
-// Package httpapi serves a key–value store over HTTP. It judges requests, asks
-// the store, and tells client and log what came of it. It owns no data.
-//
-//	log := httpapi.NewLog(os.Stderr)
-//	go log.Run(ctx)
-//
-//	store := actor.New(1 << 30)
-//	go store.Run(ctx)
-//
-//	http.ListenAndServe(":8080", httpapi.New(store, 64<<20, log))
-//
-// The routes:
-//
-//	PUT    /kv/{key}   store the body, UTF-8 text, under key
-//	GET    /kv/{key}   answer with the value of key
-//	DELETE /kv/{key}   remove key, whether or not it is there
-//	DELETE /clear      remove every key
-//	GET    /health     answer 200 if the store is answering
-//
-// A key is one or more of the ASCII letters and digits, ':', '_', '.' and '-',
-// after percent-decoding. An answer other than 200 gives its reason as text.
-//
-// The request log has an owner too: one goroutine, Log.Run, has the writer to
-// itself. But where handlers wait for the store, they never wait for the writer.
 package httpapi
 
 import (
@@ -31,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/julienschmidt/httprouter"
@@ -38,27 +15,34 @@ import (
 	"kvactor/actor"
 )
 
-// A Store is what the API needs of the store behind it; *actor.Store is one.
-// Many goroutines call its methods at once.
+// A Store is what the API needs of the store behind it. *actor.Store is one, and
+// describes the methods. Many goroutines call them at once.
 type Store interface {
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
-	Put(ctx context.Context, key string, value []byte) error
+	Release(value []byte)
+	Fits(ctx context.Context, key string, n int64) error
+	Reserve(ctx context.Context, n int64) error
+	Unreserve(n int64)
+	Put(ctx context.Context, key string, value []byte, reserved int64) error
 	Delete(ctx context.Context, key string) error
 	Clear(ctx context.Context) error
 	Ping(ctx context.Context) error
 }
 
+// An api serves requests. Its fields do not change.
 type api struct {
 	store         Store
 	maxValueBytes int64
 	log           *Log
+	quiet         bool            // log no requests
+	stopping      context.Context // done when no further request is wanted
 }
 
-// A route is a row of the API: handle answers the requests of method for path.
-// A path that ends in /*key gives it the key.
+// A route is a row of the API: handle serves the requests of method for path. If
+// path ends in *key, handle is called with a valid key.
 type route struct {
 	method, path string
-	handle       func(a *api, ctx context.Context, key string, body *upload) answer
+	handle       func(a *api, key string, b *body) response
 }
 
 var routes = []route{
@@ -69,73 +53,73 @@ var routes = []route{
 	{http.MethodGet, "/health", (*api).health},
 }
 
-// New returns the handler of the API in front of store. A value may have up to
-// maxValueBytes. Every request makes a line in log; a nil log is for none.
-func New(store Store, maxValueBytes int64, log *Log) http.Handler {
-	a := &api{store, maxValueBytes, log}
-
+// handler returns the handler of all requests.
+func (a *api) handler() http.Handler {
 	router := httprouter.New()
 	router.RedirectTrailingSlash = false
 	router.RedirectFixedPath = false
 	router.HandleOPTIONS = false
-	router.NotFound = http.HandlerFunc(a.notFound)
-	router.MethodNotAllowed = http.HandlerFunc(a.methodNotAllowed)
+	router.NotFound = http.HandlerFunc(a.serveNotFound)
+	router.MethodNotAllowed = http.HandlerFunc(a.serveMethodNotAllowed)
 	for _, route := range routes {
 		router.Handle(route.method, route.path, a.serve(route))
 	}
 	return router
 }
 
-// serve returns the function that serves the requests of route.
+// serve returns a function that serves the requests of route.
 func (a *api) serve(route route) httprouter.Handle {
-	path, keyed := strings.CutSuffix(route.path, "*key")
+	path, hasKey := strings.CutSuffix(route.path, "*key")
 
 	return func(w http.ResponseWriter, r *http.Request, params httprouter.Params) {
-		body := openUpload(w, r, a.maxValueBytes)
-
-		var key string
-		var ans answer
-		if keyed {
-			key = params[0].Value[len("/"):]
-			ans = judge(key)
-		}
-		if ans.status == 0 {
-			ans = route.handle(a, r.Context(), key, body)
+		b := newBody(w, r)
+		if !hasKey {
+			a.finish(w, b, route.handle(a, "", b), route.method, path)
+			return
 		}
 
-		a.log.request(route.method, path, key, ans)
-		write(w, body, ans)
+		key := strings.TrimPrefix(params.ByName("key"), "/") // *key matches the slash, too
+		resp, valid := checkKey(key)
+		if valid {
+			resp = route.handle(a, key, b)
+			defer a.store.Release(resp.read)
+		}
+		a.finish(w, b, resp, route.method, path+excerpt(key, isPathRune))
 	}
 }
 
-func (a *api) notFound(w http.ResponseWriter, r *http.Request) {
-	a.refuse(w, r, notFound)
+// serveNotFound serves a request for a path that has no route.
+func (a *api) serveNotFound(w http.ResponseWriter, r *http.Request) {
+	a.finish(w, newBody(w, r), notFound, excerpt(r.Method, isPathRune), excerpt(r.URL.Path, isPathRune))
 }
 
-// methodNotAllowed refuses a request for which httprouter has found that other
-// methods work on its path, and has named them in the Allow header.
-func (a *api) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "*" { // it stands for the server, and is no path of it
+// serveMethodNotAllowed serves a request for a path that has routes for other
+// methods. The router has named these in the Allow header.
+func (a *api) serveMethodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "*" { // it stands for the server, and no path matches it
 		w.Header().Del("Allow")
-		a.refuse(w, r, notFound)
+		a.serveNotFound(w, r)
 		return
 	}
-	a.refuse(w, r, methodNotAllowed)
+	a.finish(w, newBody(w, r), methodNotAllowed, excerpt(r.Method, isPathRune), excerpt(r.URL.Path, isPathRune))
 }
 
-// refuse answers a request of no route.
-func (a *api) refuse(w http.ResponseWriter, r *http.Request, ans answer) {
-	body := openUpload(w, r, a.maxValueBytes)
-	a.log.refusal(r.Method, r.URL.Path, ans)
-	write(w, body, ans)
-}
+// The handlers call the store with a context that is never done. The context of
+// a request is done when the client closes its sending half, although the client
+// still waits for the response, and the owner takes a microsecond: to give up
+// would save nothing.
+var background = context.Background()
 
-func (a *api) put(ctx context.Context, key string, body *upload) answer {
-	value, err := body.readAll()
-	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+func (a *api) put(key string, b *body) response {
+	up := upload{store: a.store, maxBytes: a.maxValueBytes}
+	defer up.close()
+
+	value, err := up.readAll(key, b)
 	switch {
-	case tooLarge:
+	case errors.Is(err, errTooLarge):
 		return valueTooLarge
+	case errors.Is(err, actor.ErrFull), errors.Is(err, actor.ErrStopped):
+		return storeFailed(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return valueStalled
 	case err != nil:
@@ -146,50 +130,54 @@ func (a *api) put(ctx context.Context, key string, body *upload) answer {
 		return valueNotUTF8
 	}
 
-	// With this the value is the store's, and nobody's to change (the store's
-	// guarantee 6, sent means given). The key is a part of the request's header:
-	// the store gets a copy, or it would keep the whole header in memory.
-	if err := a.store.Put(ctx, strings.Clone(key), value); err != nil {
-		return failure(err)
+	// The key is a part of the request's header. A copy keeps the header from
+	// staying in memory for as long as the key is stored.
+	if err := up.put(strings.Clone(key), value); err != nil {
+		return storeFailed(err)
 	}
-	return answer{status: http.StatusOK, stored: value} // the log may read it
+	return response{status: http.StatusOK, stored: excerpt(value, isTextRune)}
 }
 
-func (a *api) get(ctx context.Context, key string, _ *upload) answer {
-	value, found, err := a.store.Get(ctx, key)
+func (a *api) get(key string, _ *body) response {
+	value, found, err := a.store.Get(background, key)
 	switch {
 	case err != nil:
-		return failure(err)
+		return storeFailed(err)
 	case !found:
 		return keyNotFound
 	}
-	return answer{status: http.StatusOK, body: value}
+	return response{status: http.StatusOK, body: value, read: value}
 }
 
-func (a *api) delete(ctx context.Context, key string, _ *upload) answer {
-	return outcome(a.store.Delete(ctx, key))
+func (a *api) delete(key string, _ *body) response {
+	return okUnless(a.store.Delete(background, key))
 }
 
-func (a *api) clear(ctx context.Context, _ string, _ *upload) answer {
-	return outcome(a.store.Clear(ctx))
+func (a *api) clear(string, *body) response {
+	return okUnless(a.store.Clear(background))
 }
 
-func (a *api) health(ctx context.Context, _ string, _ *upload) answer {
-	return outcome(a.store.Ping(ctx))
+func (a *api) health(string, *body) response {
+	ctx, cancel := context.WithTimeout(background, healthTimeout)
+	defer cancel()
+	return okUnless(a.store.Ping(ctx))
 }
 
-// judge returns the answer to a request for a key that is none, or the zero
-// answer if key is one.
-func judge(key string) answer {
+// healthTimeout is how long the owner may take to serve a health check.
+const healthTimeout = time.Second
+
+// checkKey returns true if key is valid. Otherwise it returns the response to a
+// request with this key, and false.
+func checkKey(key string) (response, bool) {
 	if key == "" {
-		return keyEmpty
+		return keyEmpty, false
 	}
 	for i := range len(key) {
 		if !isKeyByte(key[i]) {
-			return keyInvalid
+			return keyInvalid, false
 		}
 	}
-	return answer{}
+	return response{}, true
 }
 
 func isKeyByte(c byte) bool {
@@ -197,79 +185,93 @@ func isKeyByte(c byte) bool {
 		c == ':' || c == '_' || c == '.' || c == '-'
 }
 
-// An answer is what a request comes to.
-type answer struct {
+// A response is what a client gets.
+type response struct {
 	status int
 	body   []byte
-	stored []byte // the value that a PUT stored, for the log
+	read   []byte // the value to release when body is written
+	stored string // what the log shows of the value that a PUT stored
 }
 
 var (
-	done             = answer{status: http.StatusOK}
-	keyEmpty         = refusal(http.StatusBadRequest, "key cannot be empty")
-	keyInvalid       = refusal(http.StatusBadRequest, "key contains invalid characters")
-	valueEmpty       = refusal(http.StatusBadRequest, "value cannot be empty")
-	valueNotUTF8     = refusal(http.StatusBadRequest, "value must be valid UTF-8")
-	valueIncomplete  = refusal(http.StatusBadRequest, "value is incomplete")
-	keyNotFound      = refusal(http.StatusNotFound, "key not found")
-	notFound         = refusal(http.StatusNotFound, "not found")
-	methodNotAllowed = refusal(http.StatusMethodNotAllowed, "method not allowed")
-	valueStalled     = refusal(http.StatusRequestTimeout, "value took too long")
-	valueTooLarge    = refusal(http.StatusRequestEntityTooLarge, "value too large")
-	storeUnavailable = refusal(http.StatusServiceUnavailable, "store is unavailable")
-	storeFull        = refusal(http.StatusInsufficientStorage, "store is full")
+	ok               = response{status: http.StatusOK}
+	keyEmpty         = newError(http.StatusBadRequest, "key cannot be empty")
+	keyInvalid       = newError(http.StatusBadRequest, "key contains invalid characters")
+	valueEmpty       = newError(http.StatusBadRequest, "value cannot be empty")
+	valueNotUTF8     = newError(http.StatusBadRequest, "value must be valid UTF-8")
+	valueIncomplete  = newError(http.StatusBadRequest, "value is incomplete")
+	keyNotFound      = newError(http.StatusNotFound, "key not found")
+	notFound         = newError(http.StatusNotFound, "not found")
+	methodNotAllowed = newError(http.StatusMethodNotAllowed, "method not allowed")
+	valueStalled     = newError(http.StatusRequestTimeout, "value took too long")
+	valueTooLarge    = newError(http.StatusRequestEntityTooLarge, "value too large")
+	storeUnavailable = newError(http.StatusServiceUnavailable, "store is unavailable")
+	storeFull        = newError(http.StatusInsufficientStorage, "store is full")
 )
 
-func refusal(status int, reason string) answer {
-	return answer{status: status, body: []byte(reason)}
+func newError(status int, reason string) response {
+	return response{status: status, body: []byte(reason)}
 }
 
-// outcome returns the answer to a request that the store has nothing to say to
-// but err.
-func outcome(err error) answer {
+// okUnless returns the response to a request for which the store returned err.
+func okUnless(err error) response {
 	if err != nil {
-		return failure(err)
+		return storeFailed(err)
 	}
-	return done
+	return ok
 }
 
-// failure returns the answer to a request that the store refused with err.
-func failure(err error) answer {
+// storeFailed returns the response to a request for which the store returned err,
+// which is not nil.
+func storeFailed(err error) response {
 	if errors.Is(err, actor.ErrFull) {
 		return storeFull
 	}
 	return storeUnavailable
 }
 
-// The values of headers are shared by all answers: nobody changes them.
+// finish logs resp and sends it to the client. Method and path are what the log
+// shows of the request.
+func (a *api) finish(w http.ResponseWriter, b *body, resp response, method, path string) {
+	if !a.quiet {
+		a.log.add(appendLine(make([]byte, 0, 256), method, path, resp))
+	}
+
+	// A connection is good for another request only if the body of this one is
+	// read. There is no point in reading a value that is not wanted.
+	last := a.stopping.Err() != nil
+	switch {
+	case resp.status == http.StatusRequestEntityTooLarge, resp.status == http.StatusInsufficientStorage:
+		last = last || !b.ended
+	case !b.discard(a.maxValueBytes):
+		last = true
+	}
+	if last {
+		w.Header()["Connection"] = connectionClose
+	}
+	write(w, resp)
+}
+
+// The values of headers are shared by all responses. No goroutine changes them.
 var (
-	plainText = []string{"text/plain; charset=utf-8"}
-	closing   = []string{"close"}
+	plainText       = []string{"text/plain; charset=utf-8"}
+	connectionClose = []string{"close"}
 )
 
-// smallBody is the length up to which net/http counts a body itself.
-const smallBody = 2 << 10
+// maxSniffed is the length in bytes of a body up to which net/http finds out its
+// type and its length by itself.
+const maxSniffed = 2 << 10
 
-// write sends ans to the client, once the rest of its upload is out of the way.
-func write(w http.ResponseWriter, body *upload, ans answer) {
-	if ans.status != http.StatusRequestEntityTooLarge {
-		body.discard()
+// write sends resp to the client.
+func write(w http.ResponseWriter, resp response) {
+	// Headers that net/http sets by itself are not set here. This saves 8 % of a
+	// GET, because net/http copies the map of headers unless it is empty.
+	if len(resp.body) == 0 || len(resp.body) > maxSniffed || http.DetectContentType(resp.body) != plainText[0] {
+		w.Header()["Content-Type"] = plainText
 	}
-
-	// Headers cost more than all else in here. Where net/http comes to the
-	// same type by looking at the body, it is left to it.
-	if ans.body == nil || len(ans.body) > smallBody || http.DetectContentType(ans.body) != plainText[0] {
-		header := w.Header()
-		header["Content-Type"] = plainText
-		if len(ans.body) > smallBody {
-			header["Content-Length"] = []string{strconv.Itoa(len(ans.body))}
-		}
+	if len(resp.body) > maxSniffed {
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(resp.body))}
 	}
-	if ans.status == http.StatusServiceUnavailable {
-		// The store has stopped, or net/http took the client for gone; if so,
-		// it will for as long as the connection lasts.
-		w.Header()["Connection"] = closing
-	}
-	w.WriteHeader(ans.status)
-	w.Write(ans.body) // an error means that the client is gone
+	w.WriteHeader(resp.status)
+	w.Write(resp.body) // an error means that the client is gone
 }

@@ -8,69 +8,81 @@ import (
 	"time"
 )
 
-// NewListener returns a listener that hands out the connections of l, changed in
-// two ways. An answer that stands still is cut off, while one that moves may
-// take as long as it needs; the WriteTimeout of an http.Server can't tell the
-// two apart. And when ctx ends, connections on which nothing has ever come are
-// closed: to an http.Server in Shutdown they look as if something were to come.
-func NewListener(ctx context.Context, l net.Listener) net.Listener {
-	return listener{l, ctx}
-}
-
-type listener struct {
-	net.Listener
-	ctx context.Context
-}
-
-// Accept implements net.Listener.
-func (l listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &conn{Conn: c, begin: context.AfterFunc(l.ctx, func() { c.Close() })}, nil
-}
-
+// A conn is a connection to a client. It differs from the connection that it wraps
+// in two ways. A response that stalls is cut off, while one that moves may take
+// any time. And shutdown closes the connection, but only between two requests: a
+// request whose first bytes were read is served.
 type conn struct {
 	net.Conn
-	begin   func() bool // has the end of the context mean nothing any more
-	writeBy time.Time   // the deadline that is set
+	stopping context.Context
+	forget   func() bool // unregisters closeIfIdle from stopping
+
+	// The goroutine that serves the connection uses idle alone. It is true if no
+	// byte of the next request was read.
+	idle bool
+
+	// While the connection waits for a request, the token is in waiting. The
+	// goroutine that takes it out decides: Read goes on to serve the request, or
+	// closeIfIdle closes the connection.
+	waiting chan struct{}
+}
+
+// newConn returns c as a connection that shuts down when stopping is done.
+func newConn(c net.Conn, stopping context.Context) *conn {
+	wrapped := &conn{Conn: c, stopping: stopping, idle: true, waiting: make(chan struct{}, 1)}
+	wrapped.forget = context.AfterFunc(stopping, wrapped.closeIfIdle)
+	return wrapped
+}
+
+// closeIfIdle closes the connection if it waits for a request.
+func (c *conn) closeIfIdle() {
+	select {
+	case <-c.waiting:
+		c.Close()
+	default: // Read sees that stopping is done before it waits again
+	}
 }
 
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if c.begin != nil {
-		c.begin()
-		c.begin = nil
+	if !c.idle {
+		return c.Conn.Read(p)
 	}
-	return n, err
+
+	c.waiting <- struct{}{}
+	n, err := 0, net.ErrClosed
+	if c.stopping.Err() == nil {
+		n, err = c.Conn.Read(p)
+	}
+	select {
+	case <-c.waiting:
+		c.idle = n == 0
+		return n, err
+	default:
+		return 0, net.ErrClosed // a response to these bytes could not be sent
+	}
 }
 
-// CloseWrite tells the client that the answer was the last. The server does so
-// before it closes a connection on which the client may still be sending, for
-// the client to see the answer before the error.
+// Write implements net.Conn. It fails with os.ErrDeadlineExceeded if the client
+// takes nothing for stallTimeout.
+func (c *conn) Write(p []byte) (int, error) {
+	written := 0
+	for {
+		c.Conn.SetWriteDeadline(time.Now().Add(stallTimeout))
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return written, err
+		}
+	}
+}
+
+// CloseWrite tells the client that no more will come. net/http calls it before it
+// closes a connection on which the client may still be sending, so that the client
+// sees the response before an error.
 func (c *conn) CloseWrite() error {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		return tcp.CloseWrite()
 	}
 	return nil
-}
-
-// Write implements net.Conn. It fails with os.ErrDeadlineExceeded if nothing of
-// p can be sent for as long as patience, or up to three times that: a deadline
-// has its price, and one that leaves enough time is not set anew.
-func (c *conn) Write(p []byte) (int, error) {
-	sent := 0
-	for wait := 2 * patience; ; wait = patience {
-		if now := time.Now(); c.writeBy.Sub(now) < patience {
-			c.writeBy = now.Add(wait)
-			c.SetWriteDeadline(c.writeBy)
-		}
-		n, err := c.Conn.Write(p[sent:])
-		sent += n
-		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return sent, err
-		}
-	}
 }

@@ -8,105 +8,75 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
-	logRoom  = 1 << 20              // bytes of lines that can wait for the writer
-	logPause = 5 * time.Millisecond // in which lines gather before a write
-	logShown = 64                   // bytes of a key, a value or a path; the rest is cut
+	maxBatch   = 1 << 20              // bytes of lines that can wait to be written
+	batchPause = 5 * time.Millisecond // for which lines gather before they are written
+	maxShown   = 64                   // bytes of a key, a value or a path; the rest is cut
 )
 
-// A Log writes lines to a writer that one goroutine, Run, owns. Its methods may
-// be called by any goroutine. They never wait for the writer: a line for which
-// there is no room is dropped, and the log says how many were once it can.
+// A Log writes lines to a writer that one goroutine, Run, owns. Any goroutine may
+// call its other methods. They never wait for the writer: when too many lines are
+// waiting to be written, new ones are dropped, and the log says how many.
 //
-// Lines gather on a page that goes from hand to hand: a handler takes it out of
-// its channel, adds a line, and puts it back. Run takes it for good, and leaves
-// a blank one.
+// The lines gather in a batch, which goroutines pass from hand to hand through a
+// channel of capacity one. A goroutine takes the batch out of the channel, appends
+// a line, and puts the batch back. Between the two, no other goroutine can reach
+// it: such a channel is a mutex that carries the data that it protects.
 type Log struct {
-	page  chan page     // holds the page; it belongs to whoever takes it out
-	added chan struct{} // holds a token if lines were added since Run looked
+	batch chan batch
+	added chan struct{} // holds a token if lines were added since Run last looked
+	quit  chan struct{} // holds a token if Stop was called
+	ended chan struct{} // closed when Run returns
 	w     io.Writer
 }
 
-// A page is what is to be written next.
-type page struct {
+// A batch is what is written next.
+type batch struct {
 	text    []byte
 	lines   int // in text
-	dropped int // for which there was no room, or which could not be written
+	dropped int // lines that did not fit or could not be written
 }
 
-// NewLog returns a log that will write to w once Run is called.
+// NewLog returns a log that writes to w while Run runs.
 func NewLog(w io.Writer) *Log {
 	l := &Log{
-		page:  make(chan page, 1),
+		batch: make(chan batch, 1),
 		added: make(chan struct{}, 1),
+		quit:  make(chan struct{}, 1),
+		ended: make(chan struct{}),
 		w:     w,
 	}
-	l.page <- page{}
+	l.batch <- batch{}
 	return l
 }
 
 // Print logs text, which must be one line.
-func (l *Log) Print(text string) {
-	l.add(func(to []byte) []byte { return append(to, text...) })
-}
+func (l *Log) Print(text string) { l.add([]byte(text)) }
 
 // Write implements io.Writer for the ErrorLog of an http.Server. What net/http
-// reports may quote a client: each line is marked, and can't pass for another.
+// reports may quote a client, so each line gets a prefix and cannot be mistaken
+// for a line about a request.
 func (l *Log) Write(report []byte) (int, error) {
-	for text := range strings.Lines(string(report)) {
-		l.Print("net/http: " + strings.TrimRight(strings.Map(printable, text), " "))
+	for line := range strings.Lines(string(report)) {
+		l.Print("net/http: " + strings.TrimRight(strings.Map(printable, line), " "))
 	}
 	return len(report), nil
 }
 
-// request logs the answer to a request of a route. Path is the route's own, and
-// key follows it.
-func (l *Log) request(method, path, key string, ans answer) {
-	if l == nil {
-		return
-	}
-	l.add(func(to []byte) []byte {
-		to = append(to, method...)
-		to = append(to, ' ')
-		to = append(to, path...)
-		to = appendExcerpt(to, key, isPathRune)
-		switch {
-		case ans.status != http.StatusOK || method == http.MethodGet:
-			return appendStatus(to, ans.status)
-		case method == http.MethodPut:
-			return appendExcerpt(append(to, " accepted, value="...), ans.stored, isTextRune)
-		default:
-			return append(to, " accepted"...)
-		}
-	})
-}
-
-// refusal logs the answer to a request of no route. Method and path are what
-// the client sent.
-func (l *Log) refusal(method, path string, ans answer) {
-	if l == nil {
-		return
-	}
-	l.add(func(to []byte) []byte {
-		to = appendExcerpt(to, method, isPathRune)
-		to = append(to, ' ')
-		to = appendExcerpt(to, path, isPathRune)
-		return appendStatus(to, ans.status)
-	})
-}
-
-// add puts a line on the page, the one that appendLine appends, or drops it.
-func (l *Log) add(appendLine func(to []byte) []byte) {
-	p := <-l.page
-	if len(p.text) < logRoom {
-		p.text = append(appendLine(p.text), '\n')
-		p.lines++
+// add appends line to the batch, or drops it. The batch is out of the channel only
+// while line is copied, and nothing that can fail happens in that time.
+func (l *Log) add(line []byte) {
+	b := <-l.batch
+	if len(b.text) < maxBatch {
+		b.text = append(append(b.text, line...), '\n')
+		b.lines++
 	} else {
-		p.dropped++
+		b.dropped++
 	}
-	l.page <- p
+	l.batch <- b
 
 	select {
 	case l.added <- struct{}{}:
@@ -114,65 +84,96 @@ func (l *Log) add(appendLine func(to []byte) []byte) {
 	}
 }
 
-// Run is the owner of the writer: it writes the lines that are added, until ctx
-// ends and those added before are written. Call it once.
-func (l *Log) Run(ctx context.Context) {
-	var blank []byte // for the page after this one
-	for ended := false; !ended; {
+// Run writes the lines that are added, until Stop is called and the lines from
+// before are written. Call it once, usually in a goroutine of its own.
+func (l *Log) Run() {
+	defer close(l.ended)
+
+	var spare []byte // the memory of the last batch, for the next one
+	for quit := false; !quit; {
 		select {
 		case <-l.added:
-			time.Sleep(logPause)
-		case <-ctx.Done():
+			time.Sleep(batchPause)
+		case <-l.quit:
+			quit = true
 		}
-		ended = ctx.Err() != nil // if so, all lines that count have been added
 
-		p := <-l.page
-		l.page <- page{text: blank}
-		if p.dropped > 0 {
-			p.text = fmt.Appendf(p.text, "Log dropped %d lines\n", p.dropped)
+		b := <-l.batch
+		l.batch <- batch{text: spare}
+		if b.dropped > 0 {
+			b.text = fmt.Appendf(b.text, "Log dropped %d lines\n", b.dropped)
 		}
-		if _, err := l.w.Write(p.text); err != nil {
-			next := <-l.page
-			next.dropped += p.dropped + p.lines
-			l.page <- next
+		if _, err := l.w.Write(b.text); err != nil {
+			next := <-l.batch
+			next.dropped += b.dropped + b.lines
+			l.batch <- next
 		}
-		blank = p.text[:0]
+		spare = b.text[:0]
 	}
 }
 
-func appendStatus(text []byte, status int) []byte {
-	return strconv.AppendInt(append(text, " returning "...), int64(status), 10)
+// Stop makes Run write what was added before and return. It waits for that until
+// ctx is done, because the writer may block.
+func (l *Log) Stop(ctx context.Context) {
+	select {
+	case l.quit <- struct{}{}:
+	default: // Stop was called before
+	}
+	select {
+	case <-l.ended:
+	case <-ctx.Done():
+	}
 }
 
-// appendExcerpt appends what a client sent: as it is, if it is short and each
-// rune is plain, else quoted, and with its length where it is cut.
-func appendExcerpt[T string | []byte](text []byte, sent T, plain func(rune) bool) []byte {
-	shown := string(sent[:min(len(sent), logShown)])
-	cut := len(shown) < len(sent)
-	if !cut && !strings.ContainsFunc(shown, func(r rune) bool { return !plain(r) }) {
-		return append(text, shown...)
+// appendLine appends the line about a request and its response. Method and path
+// are excerpts of what the client sent.
+func appendLine(line []byte, method, path string, resp response) []byte {
+	line = append(line, method...)
+	line = append(line, ' ')
+	line = append(line, path...)
+	if resp.status != http.StatusOK || method == http.MethodGet {
+		line = append(line, " returning "...)
+		return strconv.AppendInt(line, int64(resp.status), 10)
 	}
-	text = strconv.AppendQuote(text, shown)
-	if cut {
-		text = append(text, "... ("...)
-		text = strconv.AppendInt(text, int64(len(sent)), 10)
-		text = append(text, " bytes)"...)
+	line = append(line, " accepted"...)
+	if method == http.MethodPut {
+		line = append(line, ", value="...)
+		line = append(line, resp.stored...)
 	}
-	return text
+	return line
+}
+
+// excerpt returns what the log shows of something that a client sent. It is all of
+// it if it is short and every rune is plain. Otherwise it is quoted, and if it is
+// long it is cut between two runes and its length is added.
+func excerpt[T string | []byte](sent T, plain func(rune) bool) string {
+	cut := min(len(sent), maxShown)
+	for cut < len(sent) && cut > maxShown-utf8.UTFMax && !utf8.RuneStart(sent[cut]) {
+		cut--
+	}
+	shown := string(sent[:cut])
+	switch {
+	case cut < len(sent):
+		return fmt.Sprintf("%q... (%d bytes)", shown, len(sent))
+	case strings.ContainsFunc(shown, func(r rune) bool { return !plain(r) }):
+		return strconv.Quote(shown)
+	default:
+		return shown
+	}
 }
 
 // isPathRune reports whether r is plain in a method, a path or a key.
 func isPathRune(r rune) bool {
-	return r < 0x80 && isKeyByte(byte(r)) || r == '/'
+	return r < utf8.RuneSelf && isKeyByte(byte(r)) || r == '/'
 }
 
-// isTextRune reports whether r is plain in a value. A quotation mark is not: a
-// value must not pass for one that is quoted.
+// isTextRune reports whether r is plain in a value. A quotation mark is not, so
+// that no value looks like one that is quoted.
 func isTextRune(r rune) bool {
 	return strconv.IsPrint(r) && r != '"'
 }
 
-// printable returns r, or a space if r doesn't print.
+// printable returns r, or a space if r does not print.
 func printable(r rune) rune {
 	if strconv.IsPrint(r) {
 		return r

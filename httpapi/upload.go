@@ -1,93 +1,141 @@
 package httpapi
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"time"
+
+	"kvactor/actor"
 )
 
-// patience is how long a client may let an upload or an answer stand still
-// before it is cut off.
-const patience = 10 * time.Second
-
-// An upload is the body of a request.
-type upload struct {
-	body   io.Reader
-	conn   *http.ResponseController
-	length int64 // as declared, or -1
-	limit  int64
-	asked  bool // for its first bytes; the client may have waited for that
-	ended  bool
+// A body is the body of a request. A client that sends some of it has
+// stallTimeout to send more.
+type body struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	ended bool // everything has been read
 }
 
-// openUpload returns the upload of r, or nil if r has no body.
-//
-// It leaves r.Body as it is: net/http looks there for what became of the body,
-// to know whether the connection can be used again.
-func openUpload(w http.ResponseWriter, r *http.Request, limit int64) *upload {
-	if r.ContentLength == 0 {
-		return nil
-	}
-	return &upload{
-		body:   http.MaxBytesReader(w, r.Body, limit),
-		conn:   http.NewResponseController(w),
-		length: r.ContentLength,
-		limit:  limit,
-		asked:  r.Header.Get("Expect") == "",
-	}
+func newBody(w http.ResponseWriter, r *http.Request) *body {
+	return &body{w: w, r: r, ended: r.ContentLength == 0}
 }
 
-// Read implements io.Reader. It fails with *http.MaxBytesError past the limit,
-// and with os.ErrDeadlineExceeded if nothing comes for as long as patience.
-func (u *upload) Read(p []byte) (int, error) {
-	u.asked = true
-	u.conn.SetReadDeadline(time.Now().Add(patience))
-	n, err := u.body.Read(p)
-	if err == io.EOF {
-		u.ended = true
-		u.conn.SetReadDeadline(time.Time{})
+// Read implements io.Reader. If the client stalls, it fails with
+// os.ErrDeadlineExceeded.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Body.Read(p)
+	switch err {
+	case nil:
+		http.NewResponseController(b.w).SetReadDeadline(time.Now().Add(stallTimeout))
+	case io.EOF:
+		b.ended = true
 	}
 	return n, err
 }
 
-// readAll returns what is uploaded, in a slice that has no room to spare.
-//
-// The memory it takes follows what has come, not what was declared: each slice
-// is filled before the next, sixteen times as long, is made. The last has the
-// declared length, and the others together a fifteenth of it.
-func (u *upload) readAll() ([]byte, error) {
-	switch {
-	case u == nil:
-		return nil, nil
-	case u.length > u.limit:
-		return nil, &http.MaxBytesError{Limit: u.limit}
-	case u.length < 0:
-		return io.ReadAll(u)
+// discard reads what is left of the body, up to max bytes, and reports whether
+// this was all of it. It does not read a body that the client sends only on
+// demand.
+func (b *body) discard(max int64) bool {
+	if b.ended {
+		return true
 	}
+	if b.r.ContentLength > max || b.r.Header.Get("Expect") != "" {
+		return false
+	}
+	io.CopyN(io.Discard, b, max)
+	return b.ended
+}
 
-	size := u.length
-	for size > 4<<10 {
-		size = (size + 15) / 16
-	}
-	var filled []byte
-	for {
-		next := make([]byte, min(size, u.length))
-		copy(next, filled)
-		if _, err := io.ReadFull(u, next[len(filled):]); err != nil {
-			return nil, err
-		}
-		if int64(len(next)) == u.length {
-			return next, nil
-		}
-		filled, size = next, 16*size
+var errTooLarge = errors.New("httpapi: value too large")
+
+// An upload is a value on its way into the store, and the space that the store
+// has reserved for it.
+type upload struct {
+	store    Store
+	maxBytes int64
+	reserved int64
+}
+
+// close gives back the space that is still reserved.
+func (u *upload) close() {
+	if u.reserved > 0 {
+		u.store.Unreserve(u.reserved)
 	}
 }
 
-// discard reads what is left of the upload, so that the next request on the
-// connection can be read. It doesn't ask for an upload that the client would
-// not send otherwise; net/http ends the connection of such a client.
-func (u *upload) discard() {
-	if u != nil && u.asked && !u.ended {
-		io.Copy(io.Discard, u) // net/http sees the error, and ends the connection
+// put stores value in the space that is reserved for it.
+func (u *upload) put(key string, value []byte) error {
+	err := u.store.Put(background, key, value, u.reserved)
+	if err == nil {
+		u.reserved = 0
 	}
+	return err
+}
+
+// readAll reads a value for key from b. The slice that it returns has no capacity
+// to spare. The errors are errTooLarge, those of the store, and those of b.
+//
+// Memory follows what has arrived, and not what the client has declared. A full
+// buffer is replaced by one of twice the size, and space is reserved for both.
+func (u *upload) readAll(key string, b *body) ([]byte, error) {
+	length := b.r.ContentLength // or -1
+	if length > u.maxBytes {
+		return nil, errTooLarge
+	}
+	if length > actor.SmallValue {
+		if err := u.store.Fits(background, key, length); err != nil {
+			return nil, err
+		}
+	}
+
+	capacity := int64(actor.SmallValue)
+	if 0 <= length && length < capacity {
+		capacity = length
+	}
+	value := make([]byte, 0, capacity)
+	for {
+		n, err := b.Read(value[len(value):cap(value)])
+		value = value[:len(value)+n]
+		switch {
+		case int64(len(value)) > u.maxBytes:
+			return nil, errTooLarge
+		case err == io.EOF:
+			return u.resize(value, int64(len(value)))
+		case err != nil:
+			return nil, err
+		}
+		if len(value) < cap(value) {
+			continue
+		}
+		capacity *= 2
+		if length >= 0 && capacity > length/2 {
+			capacity = length // rather than copy the value once more on the way
+		}
+		value, err = u.resize(value, capacity)
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// resize returns value in a slice of the given capacity.
+func (u *upload) resize(value []byte, capacity int64) ([]byte, error) {
+	old := int64(cap(value))
+	if capacity == old {
+		return value, nil
+	}
+	if capacity > actor.SmallValue {
+		if err := u.store.Reserve(background, capacity); err != nil {
+			return nil, err
+		}
+		u.reserved += capacity
+	}
+	resized := append(make([]byte, 0, capacity), value...)
+	if old > actor.SmallValue {
+		u.store.Unreserve(old)
+		u.reserved -= old
+	}
+	return resized, nil
 }

@@ -1,0 +1,108 @@
+// Package apitest helps tests to speak to the API over a connection of their own.
+// A client library would correct what a test wants to send, and hide when and
+// where a connection ends.
+package apitest
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+)
+
+// A Client has one connection to a server.
+type Client struct {
+	net.Conn
+	R *bufio.Reader // reads from Conn
+
+	t testing.TB
+}
+
+// Dial connects to the server at addr until the test ends.
+func Dial(t testing.TB, addr string) Client {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return New(t, conn)
+}
+
+// New returns a client that uses conn.
+func New(t testing.TB, conn net.Conn) Client {
+	return Client{conn, bufio.NewReader(conn), t}
+}
+
+// Request returns the bytes of a request with a body of known length.
+func Request(method, target, body string) string {
+	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: kv\r\nContent-Length: %d\r\n\r\n%s", method, target, len(body), body)
+}
+
+// Send sends text as it is.
+func (c Client) Send(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Response reads the next response, which is one to a request of method. The error
+// is io.EOF if the connection ends before the response begins.
+func (c Client) Response(method string) (*http.Response, string, error) {
+	if _, err := c.R.Peek(1); err != nil {
+		return nil, "", err
+	}
+	resp, err := http.ReadResponse(c.R, &http.Request{Method: method})
+	if err != nil {
+		return nil, "", err
+	}
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
+// Do sends a request and reads the response.
+func (c Client) Do(method, target, body string) (*http.Response, string, error) {
+	if _, err := io.WriteString(c, Request(method, target, body)); err != nil {
+		return nil, "", err
+	}
+	return c.Response(method)
+}
+
+// Want sends a request and checks the status and the body of the response. It ends
+// the test if there is no response.
+func (c Client) Want(method, target, body string, status int, want string) *http.Response {
+	c.t.Helper()
+	resp, got, err := c.Do(method, target, body)
+	if err != nil {
+		c.t.Fatalf("%s %.80s: %v", method, target, err)
+	}
+	if resp.StatusCode != status || got != want {
+		c.t.Errorf("%s %.80s: %d %.60q, want %d %.60q", method, target, resp.StatusCode, got, status, want)
+	}
+	return resp
+}
+
+// Skip reads a response of status 200 at little cost, for benchmarks.
+func (c Client) Skip() error {
+	length := 0
+	for first := true; ; first = false {
+		line, err := c.R.ReadSlice('\n')
+		switch {
+		case err != nil:
+			return err
+		case first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200")):
+			return fmt.Errorf("unexpected response: %q", line)
+		case len(line) == len("\r\n"):
+			_, err := c.R.Discard(length)
+			return err
+		}
+		if value, found := bytes.CutPrefix(line, []byte("Content-Length: ")); found {
+			length, _ = strconv.Atoi(string(bytes.TrimSpace(value)))
+		}
+	}
+}
