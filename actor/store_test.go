@@ -41,33 +41,35 @@ func wantValue(t testing.TB, store *Store, key, want string) {
 }
 
 func TestStore(t *testing.T) {
-	ctx := t.Context()
-	store := newRunning(t, math.MaxInt64)
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		store := newRunning(t, math.MaxInt64)
 
-	wantValue(t, store, "a", "")
-	mustPut(t, store, "a", "1")
-	mustPut(t, store, "b", "2")
-	wantValue(t, store, "a", "1")
-	mustPut(t, store, "a", "3")
-	wantValue(t, store, "a", "3")
-	wantValue(t, store, "A", "")
-
-	for range 2 { // the second time there is nothing to delete
-		if err := store.Delete(ctx, "a"); err != nil {
-			t.Errorf("Delete: %v", err)
-		}
 		wantValue(t, store, "a", "")
-		wantValue(t, store, "b", "2")
-	}
-	for range 2 {
-		if err := store.Clear(ctx); err != nil {
-			t.Errorf("Clear: %v", err)
+		mustPut(t, store, "a", "1")
+		mustPut(t, store, "b", "2")
+		wantValue(t, store, "a", "1")
+		mustPut(t, store, "a", "3")
+		wantValue(t, store, "a", "3")
+		wantValue(t, store, "A", "")
+
+		for range 2 { // the second time there is nothing to delete
+			if err := store.Delete(ctx, "a"); err != nil {
+				t.Errorf("Delete: %v", err)
+			}
+			wantValue(t, store, "a", "")
+			wantValue(t, store, "b", "2")
 		}
-		wantValue(t, store, "b", "")
-	}
-	if err := store.Ping(ctx); err != nil {
-		t.Errorf("Ping: %v", err)
-	}
+		for range 2 {
+			if err := store.Clear(ctx); err != nil {
+				t.Errorf("Clear: %v", err)
+			}
+			wantValue(t, store, "b", "")
+		}
+		if err := store.Ping(ctx); err != nil {
+			t.Errorf("Ping: %v", err)
+		}
+	})
 }
 
 // calls are all methods that may return an error.
@@ -164,16 +166,18 @@ func TestErrorMeansNoEffect(t *testing.T) {
 	})
 
 	t.Run("stopped", func(t *testing.T) {
-		store := New(math.MaxInt64)
-		go store.Run()
-		store.Stop()
-		for name, call := range calls {
-			if err := call(t.Context(), store); !errors.Is(err, ErrStopped) {
-				t.Errorf("%s returned %v, want %v", name, err, ErrStopped)
+		synctest.Test(t, func(t *testing.T) {
+			store := New(math.MaxInt64)
+			go store.Run()
+			store.Stop()
+			for name, call := range calls {
+				if err := call(t.Context(), store); !errors.Is(err, ErrStopped) {
+					t.Errorf("%s returned %v, want %v", name, err, ErrStopped)
+				}
 			}
-		}
-		store.Release(make([]byte, 2*SmallValue)) // these two only must return
-		store.Unreserve(1)
+			store.Release(make([]byte, 2*SmallValue)) // these two only must return
+			store.Unreserve(1)
+		})
 	})
 
 	t.Run("full", func(t *testing.T) {
@@ -239,9 +243,9 @@ func TestOwnerKeepsNothing(t *testing.T) {
 		},
 		"released": func(store *Store, value []byte) {
 			store.Put(ctx, "key", value, 0)
-			store.Get(ctx, "key")
+			read, _, _ := store.Get(ctx, "key")
 			store.Clear(ctx)
-			store.Release(value)
+			store.Release(read)
 		},
 	} {
 		store := newRunning(t, budget)

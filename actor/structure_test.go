@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // parse returns the files of this package, tests left out, by name.
@@ -71,16 +72,16 @@ func TestOneOwner(t *testing.T) {
 		checkNoMap(t, typ, typ.Name())
 	}
 
-	store := newRunning(t, 1)
-	if err := store.Ping(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("a second call of Run does not panic")
-		}
-	}()
-	store.Run()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRunning(t, 1)
+		synctest.Wait()
+		defer func() {
+			if recover() == nil {
+				t.Error("a second call of Run does not panic")
+			}
+		}()
+		store.Run()
+	})
 }
 
 // checkUseOfTable checks that fn, a function outside table.go, uses a table only if
