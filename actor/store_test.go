@@ -151,12 +151,18 @@ func TestErrorMeansNoEffect(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := New(math.MaxInt64)
 			ctx, cancel := context.WithCancel(t.Context())
-			failed := make(chan error)
-			go func() { failed <- store.Put(ctx, "key", []byte("value"), 0) }()
+			returned := make(chan error, 1)
+			go func() { returned <- store.Put(ctx, "key", []byte("value"), 0) }()
 			synctest.Wait() // there is no owner that could receive
 			cancel()
-			if err := <-failed; !errors.Is(err, context.Canceled) {
-				t.Errorf("Put returned %v, want %v", err, context.Canceled)
+			synctest.Wait()
+			select {
+			case err := <-returned:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("Put returned %v, want %v", err, context.Canceled)
+				}
+			default:
+				t.Error("Put sent its request although no owner was there to receive it")
 			}
 
 			go store.Run()
@@ -202,10 +208,10 @@ func TestOwnerNeverWaits(t *testing.T) {
 		store := New(math.MaxInt64)
 		go func() { store.Ping(t.Context()) }()
 		req := <-store.requests // here, the test plays the owner
-		if cap(req.reply) == 0 {
-			t.Error("the owner has to wait until the caller receives the reply")
-		}
 		req.reply <- reply{}
+		if cap(req.reply) == 0 {
+			t.Fatal("the owner must wait until the caller receives the reply")
+		}
 
 		go store.Run()
 		defer store.Stop()
