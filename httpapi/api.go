@@ -239,14 +239,14 @@ func (a *api) finish(w http.ResponseWriter, b *body, resp response, method, path
 
 	// A connection is good for another request only if the body of this one is
 	// read. There is no point in reading a value that is not wanted.
-	last := a.stopping.Err() != nil
-	switch {
-	case resp.status == http.StatusRequestEntityTooLarge, resp.status == http.StatusInsufficientStorage:
-		last = last || !b.ended
-	case !b.discard(a.maxValueBytes):
-		last = true
+	var ended bool
+	switch resp.status {
+	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
+		ended = b.ended
+	default:
+		ended = b.discard(a.maxValueBytes)
 	}
-	if last {
+	if !ended || a.stopping.Err() != nil {
 		w.Header()["Connection"] = connectionClose
 	}
 	write(w, resp)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -17,9 +18,12 @@ type conn struct {
 	stopping context.Context
 	forget   func() bool // unregisters closeIfIdle from stopping
 
-	// The goroutine that serves the connection uses idle alone. It is true if no
-	// byte of the next request was read.
+	// Idle is true until the first byte of the next request is read.
 	idle bool
+
+	// Ahead is true if net/http, which tries to read one byte while a handler runs,
+	// has got the first byte of the next request.
+	ahead bool
 
 	// While the connection waits for a request, the token is in waiting. The
 	// goroutine that takes it out decides: Read goes on to serve the request, or
@@ -34,6 +38,9 @@ func newConn(c net.Conn, stopping context.Context) *conn {
 	return wrapped
 }
 
+// await notes that a response was sent and that the next request may begin.
+func (c *conn) await() { c.idle, c.ahead = !c.ahead, false }
+
 // closeIfIdle closes the connection if it waits for a request.
 func (c *conn) closeIfIdle() {
 	select {
@@ -46,11 +53,13 @@ func (c *conn) closeIfIdle() {
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
 	if !c.idle {
-		return c.Conn.Read(p)
+		n, err := c.Conn.Read(p)
+		c.ahead = n == 1 && len(p) == 1
+		return n, err
 	}
 
 	c.waiting <- struct{}{}
-	n, err := 0, net.ErrClosed
+	n, err := 0, io.EOF
 	if c.stopping.Err() == nil {
 		n, err = c.Conn.Read(p)
 	}
@@ -59,7 +68,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.idle = n == 0
 		return n, err
 	default:
-		return 0, net.ErrClosed // a response to these bytes could not be sent
+		return 0, io.EOF // there would be no connection for the response
 	}
 }
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 
@@ -13,27 +13,35 @@ import (
 	"kvactor/httpapi"
 )
 
-// The two owners, and the API between them.
+// The owner of the map, the owner of the log, and the server between them.
 func Example() {
-	ctx, stop := context.WithCancel(context.Background())
-	store := actor.New(1 << 20)
-	go store.Run(ctx)
+	ctx := context.Background()
 	log := httpapi.NewLog(os.Stdout)
-	logged := make(chan struct{})
-	go func() {
-		defer close(logged)
-		log.Run(ctx)
-	}()
+	go log.Run()
+	store := actor.New(1 << 20)
+	go store.Run()
 
-	server := httptest.NewServer(httpapi.New(store, 1<<20, log))
-	put, _ := http.NewRequest("PUT", server.URL+"/kv/kenya:capital", strings.NewReader("Nairobi"))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server := httpapi.NewServer(listener, store, log, httpapi.Config{MaxValueBytes: 1 << 10, MaxConns: 10})
+	go server.Serve()
+
+	url := "http://" + listener.Addr().String() + "/kv/kenya:capital"
+	put, _ := http.NewRequest("PUT", url, strings.NewReader("Nairobi"))
 	http.DefaultClient.Do(put)
-	resp, _ := http.Get(server.URL + "/kv/kenya:capital")
+	resp, err := http.Get(url)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	value, _ := io.ReadAll(resp.Body)
-	server.Close()
 
-	stop()
-	<-logged
+	server.Shutdown(ctx)
+	store.Stop()
+	log.Stop(ctx)
 	fmt.Printf("%s\n", value)
 	// Output:
 	// PUT /kv/kenya:capital accepted, value=Nairobi

@@ -148,8 +148,10 @@ func (s *Server) Close() {
 // connState is called by net/http, in the goroutine that serves c.
 func (s *Server) connState(c net.Conn, state http.ConnState) {
 	switch state {
+	case http.StateActive:
+		c.(*conn).idle = false // the request may have come together with the last one
 	case http.StateIdle:
-		c.(*conn).idle = true
+		c.(*conn).await()
 	case http.StateClosed:
 		c.(*conn).forget()
 		<-s.conns
@@ -162,11 +164,7 @@ type connListener struct{ *Server }
 // Accept waits until fewer connections are open than the limit allows, and then
 // for the next connection.
 func (s connListener) Accept() (net.Conn, error) {
-	select {
-	case s.conns <- struct{}{}:
-	case <-s.stopping.Done():
-		return nil, net.ErrClosed
-	}
+	s.conns <- struct{}{}
 	c, err := s.listener.Accept()
 	if err != nil {
 		<-s.conns

@@ -109,7 +109,7 @@ func (u *upload) readAll(key string, b *body) ([]byte, error) {
 		if len(value) < cap(value) {
 			continue
 		}
-		capacity *= 2
+		capacity = min(2*capacity, u.maxBytes+1) // one more byte shows that it is too large
 		if length >= 0 && capacity > length/2 {
 			capacity = length // rather than copy the value once more on the way
 		}
