@@ -164,7 +164,7 @@ func address(addr *net.TCPAddr) string {
 func limitMemory(system int64) int64 {
 	userLimit := debug.SetMemoryLimit(-1) // changes nothing
 	if system < userLimit {
-		debug.SetMemoryLimit(system / 4 * 3)
+		debug.SetMemoryLimit(system / 8 * 5)
 	}
 	if system == math.MaxInt64 && userLimit == math.MaxInt64 {
 		return 1 << 30
