@@ -213,6 +213,37 @@ func writeDelete(w *bufio.Writer, key string) error {
 	return err
 }
 
+// The README is true where a test can show it: its Go code stands in a file of the
+// repository, and the tests that it names exist.
+func TestREADME(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(readme, -1) {
+		if !strings.Contains(source.String(), string(block[1])) {
+			t.Errorf("no file has this code of the README:\n%s", block[1])
+		}
+	}
+	for _, name := range regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllSubmatch(readme, -1) {
+		if !strings.Contains(source.String(), "func "+string(name[1])+"(") {
+			t.Errorf("there is no %s", name[1])
+		}
+	}
+}
+
 // The rule of the whole program: no locks, no atomics, no maps for many goroutines.
 func TestSafetyComesFromOwnership(t *testing.T) {
 	forbidden := regexp.MustCompile(`^sync\.(Mutex|RWMutex|Map|Cond|Once\w*|Locker)$`)
@@ -727,9 +758,9 @@ func TestLimitMemory(t *testing.T) {
 		want, limitOfTheCollectorIs int64
 	}{
 		{"both unknown", none, none, 1 << 30, none},
-		{"system known", container, none, container, container / 8 * 5},
+		{"system known", container, none, container, container/8*5 + ballastSize},
 		{"GOMEMLIMIT less", container, 100 << 20, 100 << 20, 100 << 20},
-		{"GOMEMLIMIT more", container, 1 << 30, container, container / 8 * 5},
+		{"GOMEMLIMIT more", container, 1 << 30, container, container/8*5 + ballastSize},
 		{"GOMEMLIMIT alone", none, 100 << 20, 100 << 20, 100 << 20},
 	} {
 		debug.SetMemoryLimit(test.gomemlimit)
@@ -947,7 +978,7 @@ func startSiege(t *testing.T, binary string, memory int64) *siege {
 	cmd := exec.Command(binary, "-quiet",
 		"-max-store-bytes", strconv.FormatInt(cfg.maxStoreBytes, 10),
 		"-max-conns", strconv.Itoa(cfg.http.MaxConns))
-	cmd.Env = append(os.Environ(), fmt.Sprint("GOMEMLIMIT=", container/8*5))
+	cmd.Env = append(os.Environ(), fmt.Sprint("GOMEMLIMIT=", container/8*5+ballastSize))
 	return &siege{process: launch(t, cmd).discardLog(), limits: cfg}
 }
 
@@ -1332,6 +1363,8 @@ func serveBare() {
 
 // serveTwin serves the same API as kvactor does, from a lockedStore.
 func serveTwin() {
+	ballast := make([]byte, ballastSize) // as in main
+	defer runtime.KeepAlive(ballast)
 	listener, cfg := listen()
 	events := httpapi.NewLog(os.Stderr)
 	go events.Run()

@@ -264,8 +264,9 @@ const maxSniffed = 2 << 10
 
 // write sends resp to the client.
 func write(w http.ResponseWriter, resp response) {
-	// Headers that net/http sets by itself are not set here. This saves 8 % of a
-	// GET, because net/http copies the map of headers unless it is empty.
+	// Headers that net/http sets by itself are not set here. This saves 9 % of the CPU
+	// time of a small GET, because net/http copies the map of headers unless it is
+	// empty.
 	if len(resp.body) == 0 || len(resp.body) > maxSniffed || http.DetectContentType(resp.body) != plainText[0] {
 		w.Header()["Content-Type"] = plainText
 	}

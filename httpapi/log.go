@@ -13,18 +13,19 @@ import (
 
 const (
 	maxBatch   = 1 << 20              // bytes of lines that can wait to be written
-	batchPause = 5 * time.Millisecond // for which lines gather before they are written
+	batchPause = 5 * time.Millisecond // how long Run lets lines gather before it writes them
 	maxShown   = 64                   // bytes of a key, a value or a path; the rest is cut
 )
 
-// A Log writes lines to a writer that one goroutine, Run, owns. Any goroutine may
-// call its other methods. They never wait for the writer: when too many lines are
-// waiting to be written, new ones are dropped, and the log says how many.
+// A Log writes lines to a writer, which belongs to the goroutine that calls Run. Any
+// goroutine may call the other methods. They never wait for the writer: when too many
+// lines are waiting to be written, new ones are dropped, and the log says how many.
 //
 // The lines gather in a batch, which goroutines pass from hand to hand through a
 // channel of capacity one. A goroutine takes the batch out of the channel, appends
-// a line, and puts the batch back. Between the two, no other goroutine can reach
-// it: such a channel is a mutex that carries the data that it protects.
+// a line, and puts the batch back. Other goroutines cannot reach the batch in that
+// time, and wait for it: such a channel is a mutex that carries the data that it
+// protects.
 type Log struct {
 	batch chan batch
 	added chan struct{} // holds a token if lines were added since Run last looked
