@@ -31,7 +31,7 @@ import (
 // less than the five seconds after which clstr, the test harness, kills the process.
 const (
 	finishTimeout  = 4 * time.Second        // for requests to end
-	respondTimeout = 250 * time.Millisecond // for the responses to the last of them
+	respondTimeout = 150 * time.Millisecond // for the last responses, and for connections to end
 	flushTimeout   = 500 * time.Millisecond // for the last lines of the log
 )
 
@@ -146,16 +146,18 @@ func run(signaled context.Context, stopNotify func(), cfg config) error {
 // not finish in time are cut off. Before that, the store is stopped and the last
 // responses are sent, so that no PUT is accepted whose client gets no response.
 func shutdown(server *httpapi.Server, store *actor.Store) {
-	finish, cancel := context.WithTimeout(context.Background(), finishTimeout)
-	defer cancel()
-	if server.Shutdown(finish) == nil {
+	wait := func(limit time.Duration) error {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		return server.Shutdown(ctx)
+	}
+	if wait(finishTimeout) == nil {
 		return
 	}
 	store.Stop()
-	respond, cancel := context.WithTimeout(context.Background(), respondTimeout)
-	defer cancel()
-	server.Shutdown(respond)
+	wait(respondTimeout)
 	server.Close()
+	wait(respondTimeout)
 }
 
 // address returns addr in the form of the log. A listener on all addresses calls
