@@ -35,7 +35,8 @@
 //     Put, so all readers share it without copying.
 //  7. It ends. After Stop no caller blocks forever, and no goroutine is left.
 //  8. Memory is bounded. The owner counts all the memory that values occupy,
-//     arriving, stored and leaving, and keeps it within the budget.
+//     arriving, stored and leaving. What is stored stays within the budget, and
+//     all of it together within a quarter more.
 //
 // A panic in the owner is a bug in this package or in its use. The owner does not
 // recover, because its map may be half changed. The process ends.

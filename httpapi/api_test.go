@@ -130,6 +130,7 @@ func TestContract(t *testing.T) {
 		{"DELETE", "/kv/.", long, 200, ""},
 		{"GET", "/kv/.", long, 404, "key not found"},
 		{"GET", "/health", long, 200, ""},
+		{"GET", "/health", strings.Repeat("x", testMaxValue), 200, ""},
 		{"PUT", "/kv/", long, 400, "key cannot be empty"},
 		{"PUT", "/none", long, 404, "not found"},
 		{"POST", "/clear", long, 405, "method not allowed"},

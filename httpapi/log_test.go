@@ -232,6 +232,42 @@ func TestLogCountsWhatItCouldNotWrite(t *testing.T) {
 	})
 }
 
+// A floodingWriter fails once, while more lines are logged than fit.
+type floodingWriter struct {
+	failingWriter
+	log   *Log
+	lines int
+}
+
+func (w *floodingWriter) Write(p []byte) (int, error) {
+	if w.lines > 0 {
+		return w.Buffer.Write(p)
+	}
+	for range 2 * maxBatch / 1000 {
+		w.log.Print(strings.Repeat("x", 1000))
+		w.lines++
+	}
+	return 0, errors.New("broken pipe")
+}
+
+func TestLogCountsWhatItDroppedWhileItCouldNotWrite(t *testing.T) {
+	w := &floodingWriter{}
+	l := NewLog(w)
+	w.log = l
+	l.Print("lost")
+	go l.Run()
+	l.Stop(t.Context()) // a second Run writes what the first could not
+	l.ended = make(chan struct{})
+	l.quit <- struct{}{}
+	l.Run()
+
+	written, dropped := strings.Count(w.String(), "x\n"), 0
+	fmt.Sscanf(w.String()[strings.LastIndex(w.String(), "Log"):], "Log dropped %d lines", &dropped)
+	if written == 0 || written+dropped != w.lines+1 {
+		t.Errorf("%d lines are written and %d dropped, want %d in all", written, dropped, w.lines+1)
+	}
+}
+
 // Lines that are logged before Stop are written when Stop returns.
 func TestStopWritesAllLines(t *testing.T) {
 	for range 100 {
