@@ -10,16 +10,16 @@ import (
 )
 
 // A conn is a connection to a client. It differs from the connection that it wraps
-// in two ways. A response that stalls is cut off, while one that moves may take
-// any time. And shutdown closes the connection, but only between two requests: a
-// request whose first bytes were read is served.
+// in three ways. A response that stalls is cut off, while one that moves may take
+// any time. Shutdown closes the connection, but only between two requests: a request
+// whose first bytes were read is served. And shutdown loses no response.
 type conn struct {
 	net.Conn
-	stopping context.Context
-	forget   func() bool // unregisters closeIfIdle from stopping
+	stopping context.Context // done after Shutdown
+	cutOff   context.Context // done after Close
+	forget   func() bool     // unregisters closeIfWaiting from stopping
 
-	// Idle is true until the first byte of the next request is read.
-	idle bool
+	phase phase
 
 	// Ahead is true if net/http, which tries to read one byte while a handler runs,
 	// has got the first byte of the next request.
@@ -27,22 +27,32 @@ type conn struct {
 
 	// While the connection waits for a request, the token is in waiting. The
 	// goroutine that takes it out decides: Read goes on to serve the request, or
-	// closeIfIdle closes the connection.
+	// closeIfWaiting closes the connection.
 	waiting chan struct{}
 }
 
-// newConn returns c as a connection that shuts down when stopping is done.
-func newConn(c net.Conn, stopping context.Context) *conn {
-	wrapped := &conn{Conn: c, stopping: stopping, idle: true, waiting: make(chan struct{}, 1)}
-	wrapped.forget = context.AfterFunc(stopping, wrapped.closeIfIdle)
+// A phase is what a connection does. It follows the calls of net/http, which come one
+// after another while the phase changes.
+type phase int
+
+const (
+	opened    phase = iota // waits for its first request
+	responded              // has sent a response
+	idle                   // waits for another request
+	begun                  // has read the first bytes of it, and limited the time for its header
+	serving                // net/http knows of the request
+)
+
+// newConn returns c as a connection that shuts down when stopping is done, and that
+// waits for nothing when cutOff is done.
+func newConn(c net.Conn, stopping, cutOff context.Context) *conn {
+	wrapped := &conn{Conn: c, stopping: stopping, cutOff: cutOff, waiting: make(chan struct{}, 1)}
+	wrapped.forget = context.AfterFunc(stopping, wrapped.closeIfWaiting)
 	return wrapped
 }
 
-// await notes that a response was sent and that the next request may begin.
-func (c *conn) await() { c.idle, c.ahead = !c.ahead, false }
-
-// closeIfIdle closes the connection if it waits for a request.
-func (c *conn) closeIfIdle() {
+// closeIfWaiting closes the connection if it waits for a request.
+func (c *conn) closeIfWaiting() {
 	select {
 	case <-c.waiting:
 		c.Close()
@@ -50,9 +60,29 @@ func (c *conn) closeIfIdle() {
 	}
 }
 
+// SetReadDeadline implements net.Conn. After a response, net/http calls it with the
+// deadline of an idle connection, and then, when it has four bytes of the next request,
+// with that of a header. But the time for a header starts with its first byte.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	switch c.phase {
+	case responded:
+		c.phase = idle
+		if c.ahead {
+			c.phase = begun
+			t = time.Now().Add(headerTimeout)
+		}
+	case idle: // the bytes had come together with the request before
+		c.phase = serving
+	case begun:
+		c.phase = serving
+		return nil // the header has its deadline
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
-	if !c.idle {
+	if c.phase == begun || c.phase == serving {
 		n, err := c.Conn.Read(p)
 		c.ahead = n == 1 && len(p) == 1
 		return n, err
@@ -65,11 +95,18 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	select {
 	case <-c.waiting:
-		c.idle = n == 0
-		return n, err
 	default:
 		return 0, io.EOF // there would be no connection for the response
 	}
+	switch {
+	case n == 0:
+	case c.phase == opened:
+		c.phase = serving // the time for its header is limited from the start
+	default:
+		c.phase = begun
+		c.Conn.SetReadDeadline(time.Now().Add(headerTimeout))
+	}
+	return n, err
 }
 
 // Write implements net.Conn. It fails with os.ErrDeadlineExceeded if the client
@@ -86,12 +123,30 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 }
 
+// Close implements net.Conn. During shutdown it first reads and discards what the
+// client still sends, until there is nothing for lingerTimeout. The kernel resets a
+// connection that is closed with unread bytes, and discards the responses that the
+// client has not received yet.
+func (c *conn) Close() error {
+	if c.stopping.Err() == nil || c.CloseWrite() != nil {
+		return c.Conn.Close()
+	}
+	buf := make([]byte, 4<<10)
+	for c.cutOff.Err() == nil {
+		c.Conn.SetReadDeadline(time.Now().Add(lingerTimeout))
+		if _, err := c.Conn.Read(buf); err != nil {
+			break
+		}
+	}
+	return c.Conn.Close()
+}
+
 // CloseWrite tells the client that no more will come. net/http calls it before it
 // closes a connection on which the client may still be sending, so that the client
 // sees the response before an error.
 func (c *conn) CloseWrite() error {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		return tcp.CloseWrite()
+	if c, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
 	}
-	return nil
+	return errors.ErrUnsupported
 }

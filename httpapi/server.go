@@ -38,6 +38,8 @@ const (
 	headerTimeout = 5 * time.Second  // to send the header of a request
 	stallTimeout  = 10 * time.Second // to send or to receive the next byte of a body
 	idleTimeout   = 2 * time.Minute  // to send the next request
+
+	lingerTimeout = 500 * time.Millisecond // to send more after shutdown, which is discarded
 )
 
 const (
@@ -75,6 +77,9 @@ type Server struct {
 	stopping context.Context // done after Shutdown
 	stop     context.CancelFunc
 	drained  chan struct{} // closed when, after that, all connections have ended
+
+	cutOff context.Context // done after Close
+	cut    context.CancelFunc
 }
 
 // NewServer returns a server for store that accepts its connections from l. It
@@ -86,6 +91,7 @@ func NewServer(l net.Listener, store Store, events *Log, config Config) *Server 
 		drained:  make(chan struct{}),
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.cutOff, s.cut = context.WithCancel(context.Background())
 	a := &api{
 		store:         store,
 		maxValueBytes: min(config.MaxValueBytes, maxSize),
@@ -141,6 +147,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close closes all connections, whatever they are doing.
 func (s *Server) Close() {
+	s.cut()
 	s.stop()
 	s.http.Close()
 }
@@ -148,10 +155,8 @@ func (s *Server) Close() {
 // connState is called by net/http, in the goroutine that serves c.
 func (s *Server) connState(c net.Conn, state http.ConnState) {
 	switch state {
-	case http.StateActive:
-		c.(*conn).idle = false // the request may have come together with the last one
 	case http.StateIdle:
-		c.(*conn).await()
+		c.(*conn).phase = responded
 	case http.StateClosed:
 		c.(*conn).forget()
 		<-s.conns
@@ -174,7 +179,7 @@ func (s connListener) Accept() (net.Conn, error) {
 		tcp.SetReadBuffer(socketBuffer)
 		tcp.SetWriteBuffer(socketBuffer)
 	}
-	return newConn(c, s.stopping), nil
+	return newConn(c, s.stopping, s.cutOff), nil
 }
 
 func (s connListener) Close() error   { return s.listener.Close() }

@@ -343,7 +343,7 @@ func TestFullConnectionsDoNotKeepShutdownWaiting(t *testing.T) {
 				s.connect(t).Want("GET", "/health", "", 200, "")
 			}
 			start := time.Now()
-			if err := s.Shutdown(t.Context()); err != nil || time.Since(start) > 0 {
+			if err := s.Shutdown(t.Context()); err != nil || time.Since(start) > lingerTimeout {
 				t.Errorf("with %d idle connections of %d, Shutdown returns %v after %v", conns, conns, err, time.Since(start))
 			}
 		})

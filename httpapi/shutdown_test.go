@@ -45,13 +45,15 @@ func TestShutdownClosesIdleConnections(t *testing.T) {
 		clients = append(clients, pipelined)
 
 		start := time.Now()
-		if err := <-s.shutdown(); err != nil {
-			t.Error(err)
-		}
+		result := s.shutdown()
 		for i, c := range clients {
 			if more, err := c.R.Peek(1); err != io.EOF {
 				t.Errorf("connection %d: %q, %v, want its end", i, more, err)
 			}
+			c.Close()
+		}
+		if err := <-result; err != nil {
+			t.Error(err)
 		}
 		if waited := time.Since(start); waited > 0 {
 			t.Errorf("Shutdown takes %v", waited)
@@ -115,6 +117,8 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 		{"half a large body", large + part, part, 0},
 		{"half a chunked body", chunkedHeader + chunked(part), chunked(part, ""), 0},
 		{"half a body that no handler wants", declared("GET", "/health", 100) + "\r\n" + part[:50], part[:50], 0},
+		{"a response and four bytes", get + put[:4], put[4:], 1},
+		{"a response and half a header", get + put[:30], put[30:], 1},
 		{"a response and a header", get + put[:len(put)-5], put[len(put)-5:], 1},
 		{"a response and half a body", get + put[:len(put)-2], put[len(put)-2:], 1},
 		{"a response and half a large body", put + large + part, part, 1},
@@ -248,6 +252,7 @@ func TestAcceptedPutsHaveResponses(t *testing.T) {
 			}
 			requests := strings.Repeat(apitest.Request("PUT", "/kv/a", value), pipelined)
 			wg.Go(func() {
+				defer c.Close()
 				for {
 					if _, err := io.WriteString(c, requests); err != nil {
 						return
@@ -280,6 +285,81 @@ func TestAcceptedPutsHaveResponses(t *testing.T) {
 	}
 }
 
+// A client may send many requests before it reads a response. After shutdown it gets
+// the responses to those that were served, although it still sends others.
+func TestResponsesSurviveShutdown(t *testing.T) {
+	const requests = 5000
+	pipeline := strings.Repeat(apitest.Request("PUT", "/kv/a", "value"), requests)
+	for round := range 5 {
+		s := start(t, setup{})
+		var clients []apitest.Client
+		var sent sync.WaitGroup
+		for range 4 {
+			c := s.connect(t)
+			c.Conn.(*net.TCPConn).SetReadBuffer(16 << 10) // most responses stay with the server
+			sent.Go(func() {
+				io.WriteString(c, pipeline)
+				c.Conn.(*net.TCPConn).CloseWrite()
+			})
+			if _, err := c.R.Peek(1); err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, c)
+		}
+
+		result := make(chan error, 1)
+		go func() { result <- s.Shutdown(context.Background()) }()
+		<-s.stopping.Done()
+		var responses atomic.Int64
+		var received sync.WaitGroup
+		for _, c := range clients {
+			received.Go(func() {
+				for {
+					resp, body, err := c.Response("PUT")
+					if err != nil {
+						return
+					}
+					if resp.StatusCode != 200 {
+						t.Errorf("response %s: %s", resp.Status, body)
+					}
+					responses.Add(1)
+				}
+			})
+		}
+		sent.Wait()
+		received.Wait()
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		accepted := strings.Count(s.end(t), " accepted")
+		if int64(accepted) != responses.Load() || accepted == len(clients)*requests {
+			t.Errorf("round %d: of %d PUTs, %d are logged as accepted, %d have a response",
+				round, len(clients)*requests, accepted, responses.Load())
+		}
+	}
+}
+
+// Shutdown waits for a client that still sends, but not for one that is silent.
+func TestShutdownWaitsUntilClientsAreSilent(t *testing.T) {
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		const sends, pause = 10, lingerTimeout - time.Millisecond
+		c := s.connect(t)
+		c.Want("GET", "/health", "", 200, "")
+		start := time.Now()
+		result := s.shutdown()
+		for range sends {
+			time.Sleep(pause)
+			c.Send(apitest.Request("PUT", "/kv/a", "value"))
+		}
+		if err := <-result; err != nil || time.Since(start) != sends*pause+lingerTimeout {
+			t.Errorf("Shutdown returns %v after %v, want it after %v", err, time.Since(start), sends*pause+lingerTimeout)
+		}
+		if sent, err := io.ReadAll(c); len(sent) > 0 || err != nil {
+			t.Errorf("%q, %v, want the end of the connection", sent, err)
+		}
+	})
+}
+
 // Close cuts off what Shutdown waits for.
 func TestClose(t *testing.T) {
 	for name, stalled := range map[string]func(t *testing.T, s *testServer) apitest.Client{
@@ -292,6 +372,20 @@ func TestClose(t *testing.T) {
 			s.putBig(t)
 			c := s.connect(t)
 			c.Send(apitest.Request("GET", "/kv/big", ""))
+			return c
+		},
+		"a client that sends without end": func(t *testing.T, s *testServer) apitest.Client {
+			c := s.connect(t)
+			c.Want("GET", "/health", "", 200, "")
+			ended := make(chan struct{})
+			t.Cleanup(func() { <-ended })
+			go func() {
+				defer close(ended)
+				for err := error(nil); err == nil; {
+					time.Sleep(lingerTimeout / 2)
+					_, err = io.WriteString(c, "x")
+				}
+			}()
 			return c
 		},
 	} {

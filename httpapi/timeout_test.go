@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kvactor/httpapi/apitest"
@@ -43,7 +44,9 @@ func TestStalledRequestIsCutOff(t *testing.T) {
 		from, by    time.Duration // when the connection is closed
 	}
 	rows := []row{
-		{"a byte", "G", 0, 0, 5 * time.Second, idleTimeout},
+		{"a byte", "G", 0, 0, 5 * time.Second, 5 * time.Second},
+		{"three bytes", "GET", 0, 0, 5 * time.Second, 5 * time.Second},
+		{"four bytes", "GET ", 0, 0, 5 * time.Second, 5 * time.Second},
 		{"half a request line", "GET /hea", 0, 0, 5 * time.Second, 5 * time.Second},
 		{"half a header", "GET /health HTTP/1.1\r\nHost: kv\r\n", 0, 0, 5 * time.Second, 5 * time.Second},
 
@@ -151,7 +154,37 @@ func TestLargestDeclaredLength(t *testing.T) {
 	}
 }
 
-// A header that arrives a few bytes at a time has no more time than any other.
+// A request that begins while the one before it is served has no more time for its
+// header than any other.
+func TestHeaderThatBeginsDuringARequestIsCutOff(t *testing.T) {
+	for _, begun := range []string{"G", "GE", "GET ", "GET /health"} {
+		var release chan struct{} // made in the bubble, to which it belongs
+		with := setup{before: func(op, _ string) error {
+			<-release
+			return nil
+		}}
+		inBubble(t, with, func(t *testing.T, s *testServer) {
+			release = make(chan struct{})
+			c := s.connect(t)
+			c.Send(apitest.Request("GET", "/health", ""))
+			go io.WriteString(c, begun)
+			synctest.Wait() // the server has read the first byte
+			start := time.Now()
+			close(release)
+			if resp, _, err := c.Response("GET"); err != nil || resp.StatusCode != 200 {
+				t.Fatal(resp, err)
+			}
+			if resp, _, err := c.Response("GET"); err == nil && resp.StatusCode != 400 {
+				t.Errorf("%q: response %s, want none or 400", begun, resp.Status)
+			}
+			if closed := time.Since(start); closed != headerTimeout {
+				t.Errorf("%q: closed after %v, want %v", begun, closed, headerTimeout)
+			}
+		})
+	}
+}
+
+// A header that arrives byte by byte has no more time than any other.
 func TestSlowHeaderIsCutOff(t *testing.T) {
 	onEachRequest(t, setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
 		start := time.Now()
@@ -159,7 +192,7 @@ func TestSlowHeaderIsCutOff(t *testing.T) {
 		go func() {
 			defer close(written)
 			for {
-				if _, err := io.WriteString(c, "GET /"); err != nil {
+				if _, err := io.WriteString(c, "G"); err != nil {
 					return
 				}
 				time.Sleep(time.Second)
@@ -168,8 +201,8 @@ func TestSlowHeaderIsCutOff(t *testing.T) {
 		if resp, _, err := c.Response("GET"); err == nil && resp.StatusCode != 400 {
 			t.Errorf("response %s, want none or 400", resp.Status)
 		}
-		if closed := time.Since(start); closed > headerTimeout {
-			t.Errorf("closed after %v, want it by %v", closed, headerTimeout)
+		if closed := time.Since(start); closed != headerTimeout {
+			t.Errorf("closed after %v, want %v", closed, headerTimeout)
 		}
 		c.Close()
 		<-written
