@@ -72,7 +72,7 @@ func (a *api) serve(route route) httprouter.Handle {
 	path, hasKey := strings.CutSuffix(route.path, "*key")
 
 	return func(w http.ResponseWriter, r *http.Request, params httprouter.Params) {
-		b := newBody(w, r)
+		b := newBody(r)
 		if !hasKey {
 			a.finish(w, b, route.handle(a, "", b), route.method, path)
 			return
@@ -90,7 +90,7 @@ func (a *api) serve(route route) httprouter.Handle {
 
 // serveNotFound serves a request for a path that has no route.
 func (a *api) serveNotFound(w http.ResponseWriter, r *http.Request) {
-	a.finish(w, newBody(w, r), notFound, excerpt(r.Method, isPathRune), excerpt(r.URL.Path, isPathRune))
+	a.finish(w, newBody(r), notFound, excerpt(r.Method, isPathRune), excerpt(r.URL.Path, isPathRune))
 }
 
 // serveMethodNotAllowed serves a request for a path that has routes for other
@@ -101,13 +101,13 @@ func (a *api) serveMethodNotAllowed(w http.ResponseWriter, r *http.Request) {
 		a.serveNotFound(w, r)
 		return
 	}
-	a.finish(w, newBody(w, r), methodNotAllowed, excerpt(r.Method, isPathRune), excerpt(r.URL.Path, isPathRune))
+	a.finish(w, newBody(r), methodNotAllowed, excerpt(r.Method, isPathRune), excerpt(r.URL.Path, isPathRune))
 }
 
-// The handlers call the store with a context that is never done. The context of
-// a request is done when the client closes its sending half, although the client
-// still waits for the response, and the owner takes a microsecond: to give up
-// would save nothing.
+// The handlers call the store with a context that is never done. net/http would
+// cancel the context of a request when the client closes its sending half, although
+// the client still waits for the response. And the owner takes a microsecond: to give
+// up would save nothing.
 var background = context.Background()
 
 func (a *api) put(key string, b *body) response {

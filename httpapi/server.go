@@ -99,14 +99,11 @@ func NewServer(l net.Listener, store Store, events *Log, config Config) *Server 
 		quiet:         config.Quiet,
 		stopping:      s.stopping,
 	}
-	s.http = http.Server{
-		Handler:           a.handler(),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       headerTimeout + stallTimeout, // until the first byte of a body
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         s.connState,
-		ErrorLog:          log.New(events, "", 0),
+	s.http = http.Server{ // without timeouts: those of conn hold for every request
+		Handler:        a.handler(),
+		MaxHeaderBytes: maxHeaderBytes,
+		ConnState:      s.connState,
+		ErrorLog:       log.New(events, "", 0),
 
 		DisableGeneralOptionsHandler: true, // the API has no OPTIONS *
 	}
@@ -155,6 +152,8 @@ func (s *Server) Close() {
 // connState is called by net/http, in the goroutine that serves c.
 func (s *Server) connState(c net.Conn, state http.ConnState) {
 	switch state {
+	case http.StateActive:
+		c.(*conn).phase = serving
 	case http.StateIdle:
 		c.(*conn).phase = responded
 	case http.StateClosed:

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -260,7 +259,7 @@ func TestReadAllTakesMemoryAsBytesArrive(t *testing.T) {
 	readAll := func(r *partReader, length int64) ([]byte, *upload, error) {
 		r.store = &spaceStore{Store: store}
 		u := &upload{store: r.store, maxBytes: max64}
-		value, err := u.readAll("a", newBody(httptest.NewRecorder(), &http.Request{Body: r, ContentLength: length}))
+		value, err := u.readAll("a", newBody(&http.Request{Body: r, ContentLength: length}))
 		if r.unreserved {
 			t.Errorf("of %d bytes, %d declared: a buffer is larger than what is reserved", r.read, length)
 		}

@@ -4,31 +4,25 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"kvactor/actor"
 )
 
-// A body is the body of a request. A client that sends some of it has
-// stallTimeout to send more.
+// A body is the body of a request.
 type body struct {
-	w     http.ResponseWriter
 	r     *http.Request
 	ended bool // everything has been read
 }
 
-func newBody(w http.ResponseWriter, r *http.Request) *body {
-	return &body{w: w, r: r, ended: r.ContentLength == 0}
+func newBody(r *http.Request) *body {
+	return &body{r: r, ended: r.ContentLength == 0}
 }
 
 // Read implements io.Reader. If the client stalls, it fails with
 // os.ErrDeadlineExceeded.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Body.Read(p)
-	switch err {
-	case nil:
-		http.NewResponseController(b.w).SetReadDeadline(time.Now().Add(stallTimeout))
-	case io.EOF:
+	if err == io.EOF {
 		b.ended = true
 	}
 	return n, err
