@@ -337,6 +337,7 @@ func TestLog(t *testing.T) {
 	c.Want("DELETE", "/clear", "", 200, "")
 	c.Want("PUT", "/kv/a", "1\nDELETE /clear accepted", 200, "")
 	c.Want("GET", "/kv/a%0ADELETE%20/clear%20accepted", "", 400, "key contains invalid characters")
+	c.Close()
 	p.signal(syscall.SIGTERM)
 
 	log, _ := io.ReadAll(p.log)
@@ -360,6 +361,7 @@ func TestQuiet(t *testing.T) {
 	c := p.dial()
 	c.Want("PUT", "/kv/a", "1", 200, "")
 	c.Want("POST", "/kv/a", "1", 405, "method not allowed")
+	c.Close()
 	p.signal(syscall.SIGTERM)
 	if log, _ := io.ReadAll(p.log); string(log) != "Server stopping\nServer stopped\n" {
 		t.Errorf("logged %q", log)
@@ -616,6 +618,7 @@ func TestNoOneReadsTheLog(t *testing.T) {
 	if dropped == 0 || lines+dropped != requests {
 		t.Errorf("%d lines and %d dropped, want %d in all and some dropped", lines, dropped, requests)
 	}
+	c.Close()
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0)
 }
@@ -627,6 +630,7 @@ func TestReaderOfTheLogGoesAway(t *testing.T) {
 	for range 100 {
 		c.Want("PUT", "/kv/a", "1", 200, "")
 	}
+	c.Close()
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0)
 }
@@ -854,21 +858,21 @@ func TestSiege(t *testing.T) {
 		{name: "uploads that stall, trickle, are torn or are not UTF-8", long: true, memory: container, run: func(s *siege) {
 			value := append(bytes.Clone(text(8<<20)), 0xff)
 			atOnce(4, func(i int) {
-				for range 5 {
+				for range 3 {
 					if status := s.upload(key("upload", i), value, i%2 == 0); status != 400 {
 						s.t.Errorf("PUT: %d, want 400", status)
 					}
 				}
 			})
 
-			conns := s.connect(100)
+			conns := s.connect(50)
 			atOnce(len(conns), func(i int) {
 				fmt.Fprintf(conns[i], "PUT /kv/%d HTTP/1.1\r\nHost: kv\r\nContent-Length: %d\r\n\r\n", i, 60<<20)
 				conns[i].Write(text(4 << 20))
 			})
 			s.closeAll()
 
-			conns = s.connect(100)
+			conns = s.connect(50)
 			for i, conn := range conns {
 				fmt.Fprintf(conn, "PUT /kv/%d HTTP/1.1\r\nHost: kv\r\nContent-Length: %d\r\n\r\n", i, 4<<20)
 			}
@@ -880,7 +884,7 @@ func TestSiege(t *testing.T) {
 			s.closeAll()
 
 			atOnce(20, func(i int) {
-				for range 5 {
+				for range 3 {
 					conn, err := net.Dial("tcp", s.addr)
 					if err != nil {
 						s.t.Error(err)

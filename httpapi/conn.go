@@ -17,13 +17,13 @@ type conn struct {
 	net.Conn
 	stopping context.Context // done after Shutdown
 	cutOff   context.Context // done after Close
-	forget   func() bool     // unregisters closeIfWaiting from stopping
+	forget   func() bool     // unregisters stopWaiting from stopping
 
 	phase phase
 
-	// While the connection waits for a request, the token is in waiting. The
-	// goroutine that takes it out decides: Read goes on to serve the request, or
-	// closeIfWaiting closes the connection.
+	// While the connection waits for a request, a token is in waiting. StopWaiting
+	// takes it out for as long as it needs to make Read return. Read takes it out
+	// when it has returned, so that stopWaiting comes before that or not at all.
 	waiting chan struct{}
 }
 
@@ -44,15 +44,16 @@ const (
 // waits for nothing when cutOff is done.
 func newConn(c net.Conn, stopping, cutOff context.Context) *conn {
 	wrapped := &conn{Conn: c, stopping: stopping, cutOff: cutOff, waiting: make(chan struct{}, 1)}
-	wrapped.forget = context.AfterFunc(stopping, wrapped.closeIfWaiting)
+	wrapped.forget = context.AfterFunc(stopping, wrapped.stopWaiting)
 	return wrapped
 }
 
-// closeIfWaiting closes the connection if it waits for a request.
-func (c *conn) closeIfWaiting() {
+// stopWaiting makes Read return if it waits for a request.
+func (c *conn) stopWaiting() {
 	select {
-	case <-c.waiting:
-		c.Close()
+	case token := <-c.waiting:
+		c.Conn.SetReadDeadline(time.Unix(0, 0))
+		c.waiting <- token
 	default: // Read sees that stopping is done before it waits again
 	}
 }
@@ -101,13 +102,9 @@ func (c *conn) await(p []byte, timeout time.Duration) (int, error) {
 	if c.stopping.Err() == nil {
 		n, err = c.Conn.Read(p)
 	}
-	select {
-	case <-c.waiting:
-		c.phase = begun
-		return n, err
-	default:
-		return 0, io.EOF // there would be no connection for the response
-	}
+	<-c.waiting
+	c.phase = begun
+	return n, err
 }
 
 // Write implements net.Conn. It fails with os.ErrDeadlineExceeded if the client

@@ -339,6 +339,49 @@ func TestResponsesSurviveShutdown(t *testing.T) {
 	}
 }
 
+// Shutdown may end the wait for a request at the moment at which the request begins. It
+// does not change a deadline that comes later.
+func TestShutdownWhileARequestBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer client.Close()
+		stopping, stop := context.WithCancel(t.Context())
+		release := make(chan struct{})
+		c := newConn(slowDeadline{server, release}, stopping, t.Context())
+
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.ReadFull(c, make([]byte, len("GET /")))
+			read <- err
+		}()
+		synctest.Wait()
+		stop()
+		synctest.Wait() // the deadline is about to pass
+		go io.WriteString(client, "GET /")
+		synctest.Wait()
+		if len(read) > 0 {
+			t.Error("Read returns before the deadline is set")
+		}
+		close(release)
+		if err := <-read; err != nil {
+			t.Errorf("Read: %v", err)
+		}
+	})
+}
+
+// A slowDeadline takes time to set a deadline in the past.
+type slowDeadline struct {
+	net.Conn
+	release <-chan struct{}
+}
+
+func (c slowDeadline) SetReadDeadline(t time.Time) error {
+	if t.Before(time.Now()) {
+		<-c.release
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
 // Shutdown waits for a client that still sends, but not for one that is silent.
 func TestShutdownWaitsUntilClientsAreSilent(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
