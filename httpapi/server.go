@@ -83,7 +83,7 @@ type Server struct {
 }
 
 // NewServer returns a server for store that accepts its connections from l. It
-// logs every request to log, unless config says otherwise, and every error.
+// logs every request to events, unless config says otherwise, and every error.
 func NewServer(l net.Listener, store Store, events *Log, config Config) *Server {
 	s := &Server{
 		listener: l,
@@ -128,9 +128,10 @@ func (s *Server) Serve() error {
 }
 
 // Shutdown closes the listener and all connections that have no request under way,
-// and lets the others finish theirs. It returns nil when all connections have
-// ended, or the error of ctx if that is done first. Shutdown may be called more
-// than once.
+// and lets the others finish theirs. A connection has ended when the client has closed
+// it too, or has been silent for half a second. Shutdown returns nil when all
+// connections have ended, or the error of ctx if that is done first. It may be called
+// more than once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	s.listener.Close()
