@@ -238,13 +238,17 @@ func (a *api) finish(w http.ResponseWriter, b *body, resp response, method, path
 	}
 
 	// A connection is good for another request only if the body of this one is
-	// read. There is no point in reading a value that is not wanted.
+	// read. There is no point in reading a value that is not wanted or does not come.
 	var ended bool
 	switch resp.status {
-	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
+	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
 		ended = b.ended
 	default:
 		ended = b.discard(a.maxValueBytes)
+	}
+	if !ended {
+		// net/http still reads some of it, so that the client sees the response.
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(stallTimeout))
 	}
 	if !ended || a.stopping.Err() != nil {
 		w.Header()["Connection"] = connectionClose

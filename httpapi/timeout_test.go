@@ -51,18 +51,18 @@ func TestStalledRequestIsCutOff(t *testing.T) {
 		{"half a header", "GET /health HTTP/1.1\r\nHost: kv\r\n", 0, 0, 5 * time.Second, 5 * time.Second},
 
 		// A handler wants the body.
-		{"no byte of an upload", put(100_000), 408, latest, stall, latest},
-		{"a byte of an upload", put(100_000) + "x", 408, latest, stall, latest},
-		{"a part of an upload", put(100_000) + strings.Repeat("x", 5000), 408, latest, stall, latest},
-		{"an upload but for a byte", put(100_000) + strings.Repeat("x", 99_999), 408, latest, stall, latest},
-		{"no byte of a small upload", put(1), 408, latest, stall, latest},
-		{"no chunk", chunkedHeader, 408, latest, stall, latest},
-		{"half a chunk size", chunkedHeader + "1", 408, latest, stall, latest},
-		{"half a chunk", chunkedHeader + "1000\r\nhalf", 408, latest, stall, latest},
-		{"chunks but for the last", chunkedHeader + chunked("one", strings.Repeat("x", 9000)), 408, latest, stall, latest},
-		{"an upload that was asked for", declared("PUT", "/kv/a", 5) + expect + "\r\n", 408, latest, stall, latest},
-		{"an upload in HTTP/1.0", http10(put(5)), 408, latest, stall, latest},
-		{"an upload that HTTP/1.0 can't ask for", http10(declared("PUT", "/kv/a", 5)) + expect + "\r\n", 408, latest, stall, latest},
+		{"no byte of an upload", put(100_000), 408, stall, stall, latest},
+		{"a byte of an upload", put(100_000) + "x", 408, stall, stall, latest},
+		{"a part of an upload", put(100_000) + strings.Repeat("x", 5000), 408, stall, stall, latest},
+		{"an upload but for a byte", put(100_000) + strings.Repeat("x", 99_999), 408, stall, stall, latest},
+		{"no byte of a small upload", put(1), 408, stall, stall, latest},
+		{"no chunk", chunkedHeader, 408, stall, stall, latest},
+		{"half a chunk size", chunkedHeader + "1", 408, stall, stall, latest},
+		{"half a chunk", chunkedHeader + "1000\r\nhalf", 408, stall, stall, latest},
+		{"chunks but for the last", chunkedHeader + chunked("one", strings.Repeat("x", 9000)), 408, stall, stall, latest},
+		{"an upload that was asked for", declared("PUT", "/kv/a", 5) + expect + "\r\n", 408, stall, stall, latest},
+		{"an upload in HTTP/1.0", http10(put(5)), 408, stall, stall, latest},
+		{"an upload that HTTP/1.0 can't ask for", http10(declared("PUT", "/kv/a", 5)) + expect + "\r\n", 408, stall, stall, latest},
 
 		// The response does not depend on the body.
 		{"too large", put(maxValue + 1), 413, 0, 0, latest},
@@ -91,11 +91,11 @@ func TestStalledRequestIsCutOff(t *testing.T) {
 		name := r.method + " " + r.target
 		header := declared(r.method, r.target, 1000)
 		rows = append(rows,
-			row{name + ", no body", header + "\r\n", r.status, latest, stall, latest},
-			row{name + ", half a body", header + "\r\n" + strings.Repeat("x", 500), r.status, latest, stall, latest},
+			row{name + ", no body", header + "\r\n", r.status, stall, stall, latest},
+			row{name + ", half a body", header + "\r\n" + strings.Repeat("x", 500), r.status, stall, stall, latest},
 			row{name + ", a body not asked for", header + expect + "\r\n", r.status, 0, 0, latest},
 			row{name + ", a body that HTTP/1.0 can't ask for", http10(header) + expect + "\r\n", r.status, 0, 0, latest},
-			row{name + ", no chunk", strings.Replace(chunkedHeader, "PUT /kv/a", r.method+" "+r.target, 1), r.status, latest, stall, latest},
+			row{name + ", no chunk", strings.Replace(chunkedHeader, "PUT /kv/a", r.method+" "+r.target, 1), r.status, stall, stall, latest},
 			row{name + ", a body too large to read", declared(r.method, r.target, maxValue+1) + "\r\n", r.status, 0, 0, latest},
 		)
 	}
@@ -130,6 +130,39 @@ func TestStalledRequestIsCutOff(t *testing.T) {
 				}
 				if closed := time.Since(start); closed < test.from || closed > test.by {
 					t.Errorf("closed after %v, want %v to %v", closed, test.from, test.by)
+				}
+			})
+		})
+	}
+}
+
+// A client that goes on sending a body that is not wanted is cut off, too.
+func TestUnwantedBodyIsCutOff(t *testing.T) {
+	for _, test := range []struct {
+		name, sent string
+		status     int
+	}{
+		{"stalled", declared("PUT", "/kv/a", 1000) + "\r\n", 408},
+		{"stalled, no handler wants it", declared("POST", "/kv/a", 1000) + "\r\n", 405},
+		{"too large", declared("PUT", "/kv/a", 9000) + "\r\n", 413},
+		{"no space, chunked", chunkedHeader + chunked(strings.Repeat("x", 9000)) + "1000\r\n", 507},
+		{"no space", declared("PUT", "/kv/a", 8000) + "\r\n", 507},
+		{"too large to read", declared("GET", "/health", 9000) + "\r\n", 200},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			onEachRequest(t, setup{Config: Config{MaxValueBytes: 8000}, budget: 5000}, func(t *testing.T, s *testServer, c apitest.Client) {
+				go io.WriteString(c, test.sent)
+				resp, _, err := c.Response("PUT")
+				if err != nil || resp.StatusCode != test.status || !resp.Close {
+					t.Fatalf("%v, %v, want %d and Connection: close", resp, err, test.status)
+				}
+				start := time.Now()
+				for err == nil {
+					time.Sleep(time.Second)
+					_, err = io.WriteString(c, "x")
+				}
+				if closed := time.Since(start); closed > stallTimeout+time.Second {
+					t.Errorf("closed %v after the response, want it by %v", closed, stallTimeout)
 				}
 			})
 		})
