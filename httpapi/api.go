@@ -247,7 +247,8 @@ func (a *api) finish(w http.ResponseWriter, b *body, resp response, method, path
 		ended = b.discard(a.maxValueBytes)
 	}
 	if !ended {
-		// net/http still reads some of it, so that the client sees the response.
+		// net/http still reads some of the body after the response, so that the client
+		// sees the response. conn limits the time for that from its first read.
 		http.NewResponseController(w).SetReadDeadline(time.Now().Add(stallTimeout))
 	}
 	if !ended || a.stopping.Err() != nil {

@@ -130,8 +130,8 @@ func (s *Server) Serve() error {
 // Shutdown closes the listener and all connections that have no request under way,
 // and lets the others finish theirs. A connection has ended when the client has closed
 // it too, or has been silent for half a second. Shutdown returns nil when all
-// connections have ended, or the error of ctx if that is done first. It may be called
-// more than once.
+// connections have ended and Serve is about to return, or the error of ctx if that is
+// done first. It may be called more than once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	s.listener.Close()
@@ -150,13 +150,14 @@ func (s *Server) Close() {
 	s.http.Close()
 }
 
-// connState is called by net/http, in the goroutine that serves c.
+// connState is called by net/http. For the states that matter here this is in the
+// goroutine that serves c.
 func (s *Server) connState(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:
 		c.(*conn).phase = serving
 	case http.StateIdle:
-		c.(*conn).phase = responded
+		c.(*conn).phase = idle
 	case http.StateClosed:
 		c.(*conn).forget()
 		<-s.conns
@@ -169,7 +170,11 @@ type connListener struct{ *Server }
 // Accept waits until fewer connections are open than the limit allows, and then
 // for the next connection.
 func (s connListener) Accept() (net.Conn, error) {
-	s.conns <- struct{}{}
+	select {
+	case s.conns <- struct{}{}:
+	case <-s.stopping.Done():
+		return nil, net.ErrClosed
+	}
 	c, err := s.listener.Accept()
 	if err != nil {
 		<-s.conns

@@ -117,6 +117,8 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 		{"half a large body", large + part, part, 0},
 		{"half a chunked body", chunkedHeader + chunked(part), chunked(part, ""), 0},
 		{"half a body that no handler wants", declared("GET", "/health", 100) + "\r\n" + part[:50], part[:50], 0},
+		{"a response and a byte", get + put[:1], put[1:], 1},
+		{"a response and three bytes", get + put[:3], put[3:], 1},
 		{"a response and four bytes", get + put[:4], put[4:], 1},
 		{"a response and half a header", get + put[:30], put[30:], 1},
 		{"a response and a header", get + put[:len(put)-5], put[len(put)-5:], 1},
@@ -215,7 +217,7 @@ func TestShutdownWaitsForARequestThatBeganDuringAnother(t *testing.T) {
 				c := s.connect(t)
 				c.Send(apitest.Request("GET", "/health", ""))
 				go io.WriteString(c, next[:begun])
-				synctest.Wait() // the server has read the first byte
+				synctest.Wait() // the request waits for the store
 				close(release)
 				if resp, _, err := c.Response("GET"); err != nil || resp.StatusCode != 200 || resp.Close {
 					t.Fatal(resp, err)
@@ -450,6 +452,21 @@ func TestClose(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Close ends Shutdown although no further connection may be open.
+func TestCloseWhenConnectionsAreFull(t *testing.T) {
+	inBubble(t, setup{Config: Config{MaxConns: 1}}, func(t *testing.T, s *testServer) {
+		c := s.connect(t)
+		c.Send(declared("PUT", "/kv/a", 100_000) + "\r\n")
+		synctest.Wait()
+		start := time.Now()
+		s.Close()
+		if err := <-s.served; err != nil || time.Since(start) > 0 {
+			t.Errorf("Serve returns %v after %v", err, time.Since(start))
+		}
+		s.served <- nil // for end
+	})
 }
 
 // Close without Shutdown ends Serve, too.

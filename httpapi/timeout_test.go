@@ -169,6 +169,27 @@ func TestUnwantedBodyIsCutOff(t *testing.T) {
 	}
 }
 
+// A slow response does not use up the time for the rest of a body.
+func TestUnwantedBodyAfterASlowResponse(t *testing.T) {
+	onEachRequest(t, setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
+		s.putBig(t)
+		body := strings.Repeat("x", 100_000)
+		c.R = bufio.NewReaderSize(slowReader{c.Conn}, 100_000)
+		sent := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(c, declared("GET", "/kv/big", int64(len(body)))+"Expect: 100-continue\r\n\r\n"+body)
+			sent <- err
+		}()
+		resp, got, err := c.Response("GET")
+		if err != nil || resp.StatusCode != 200 || got != string(bigValue) {
+			t.Errorf("%v, %d bytes, %v, want 200 and %d bytes", resp, len(got), err, len(bigValue))
+		}
+		if err := <-sent; err != nil {
+			t.Errorf("the body is not read: %v", err)
+		}
+	})
+}
+
 // With the largest limit, too, the server refuses the largest lengths at once.
 func TestLargestDeclaredLength(t *testing.T) {
 	for length, status := range map[int64]int{math.MaxInt64: 413, math.MaxInt64 - 1: 413, maxSize + 1: 413, maxSize: 507} {
@@ -187,10 +208,11 @@ func TestLargestDeclaredLength(t *testing.T) {
 	}
 }
 
-// A request that begins while the one before it is served has no more time for its
-// header than any other.
+// A request that begins while the one before it is served, or that is received together
+// with it, has no more time for its header than any other.
 func TestHeaderThatBeginsDuringARequestIsCutOff(t *testing.T) {
-	for _, begun := range []string{"G", "GE", "GET ", "GET /health"} {
+	for n, begun := range []string{"G", "GET", "GET ", "GET /health", "G", "GET", "GET ", "GET /health"} {
+		together := n >= 4
 		var release chan struct{} // made in the bubble, to which it belongs
 		with := setup{before: func(op, _ string) error {
 			<-release
@@ -199,19 +221,23 @@ func TestHeaderThatBeginsDuringARequestIsCutOff(t *testing.T) {
 		inBubble(t, with, func(t *testing.T, s *testServer) {
 			release = make(chan struct{})
 			c := s.connect(t)
-			c.Send(apitest.Request("GET", "/health", ""))
-			go io.WriteString(c, begun)
-			synctest.Wait() // the server has read the first byte
+			if request := apitest.Request("GET", "/health", ""); together {
+				c.Send(request + begun)
+			} else {
+				c.Send(request)
+				go io.WriteString(c, begun)
+			}
+			synctest.Wait() // the request waits for the store
 			start := time.Now()
 			close(release)
 			if resp, _, err := c.Response("GET"); err != nil || resp.StatusCode != 200 {
 				t.Fatal(resp, err)
 			}
 			if resp, _, err := c.Response("GET"); err == nil && resp.StatusCode != 400 {
-				t.Errorf("%q: response %s, want none or 400", begun, resp.Status)
+				t.Errorf("%q, together %v: response %s, want none or 400", begun, together, resp.Status)
 			}
 			if closed := time.Since(start); closed != headerTimeout {
-				t.Errorf("%q: closed after %v, want %v", begun, closed, headerTimeout)
+				t.Errorf("%q, together %v: closed after %v, want %v", begun, together, closed, headerTimeout)
 			}
 		})
 	}
