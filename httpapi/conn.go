@@ -12,8 +12,8 @@ import (
 // A conn is a connection to a client. It limits the time for a header, and for each
 // read of a body and each write of a response. A body or a response that moves may take
 // any time. Shutdown closes a conn, but only between two requests: a request whose first
-// bytes were read is served, but not those that are pipelined behind it. No response is
-// lost.
+// bytes were read is served, but not those that are pipelined behind it. It loses no
+// response, unless Close comes before the client has read it.
 type conn struct {
 	net.Conn
 	stopping context.Context // done after Shutdown
@@ -63,10 +63,10 @@ func (c *conn) stopWaiting() {
 	}
 }
 
-// SetReadDeadline sets no deadline, because Read does. But a deadline in the future is
-// that of a handler that does not want the rest of a body.
+// SetReadDeadline sets no deadline, because Read does. A handler calls it, with a time
+// in the future, when it does not want the rest of a body.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	if t.Unix() > 1 { // net/http sets none, or the first second of 1970
+	if t.Unix() > 1 { // the calls of net/http have the zero time or a second of 1970
 		c.unwanted = true
 	}
 	return nil
