@@ -16,8 +16,9 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
+	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,39 +28,47 @@ import (
 	"kvactor/httpapi"
 )
 
-// How long the end may take after a signal, in the order of the steps. The sum is
-// less than the five seconds after which clstr, the test harness, kills the process.
+// After a signal, requests have requestsTimeout to end, and the log has until
+// endTimeout to write its last lines. This is less than the five seconds after which
+// clstr, the test harness, kills the process.
 const (
-	finishTimeout  = 4 * time.Second        // for requests to end
-	respondTimeout = 150 * time.Millisecond // for the last responses, and for connections to end
-	flushTimeout   = 500 * time.Millisecond // for the last lines of the log
+	requestsTimeout = 4 * time.Second
+	endTimeout      = 4500 * time.Millisecond
 )
 
+// gcPercent is how much the heap grows before the garbage collector runs, in percent
+// of what is in use. With the default of 100 the collector runs all the time while the
+// store is small: a GET of 11 bytes takes XX % more CPU time.
+const gcPercent = 400
+
 func main() {
-	signaled, stopNotify := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 1)
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(sig) { // a shell ignores SIGINT for its background jobs
+			signal.Notify(signals, sig)
+		}
+	}
 	signal.Ignore(syscall.SIGPIPE) // if nothing reads stderr any more, the server goes on
 
-	memory := limitMemory(systemMemory(os.DirFS("/")))
-	cfg, err := parseFlags(os.Args[1:], memory, os.Stderr)
+	system := systemMemory(os.DirFS("/"))
+	goLimit := debug.SetMemoryLimit(-1) // GOMEMLIMIT; -1 changes nothing
+	cfg, err := parseFlags(os.Args[1:], min(system, goLimit), os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return
 	case err != nil:
 		os.Exit(2)
 	}
-	// The collector runs when the heap has doubled, so while the heap is small it runs
-	// all the time. A larger one saves 12 % of the CPU time of a small GET. The ballast is
-	// never written to, so it occupies no memory.
-	ballast := make([]byte, ballastSize)
-	defer runtime.KeepAlive(ballast)
+	debug.SetMemoryLimit(min(system/8*5, goLimit)) // the shares of values; see parseFlags
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 
-	if err := run(signaled, stopNotify, cfg); err != nil {
+	if err := run(cfg, signals, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "kvactor:", err)
 		os.Exit(1)
 	}
 }
-
-const ballastSize = 32 << 20
 
 type config struct {
 	addr          string
@@ -67,17 +76,26 @@ type config struct {
 	http          httpapi.Config
 }
 
-// parseFlags returns the configuration that args, the arguments of the command
-// line, ask for. Memory is what the process may use, in bytes, and decides the
-// defaults. If args are wrong or ask for help, parseFlags says so on
-// stderr and returns an error.
+// parseFlags returns the configuration that args, the arguments of the command line,
+// ask for. Memory is what the process may use, in bytes, or math.MaxInt64 if that is
+// unknown, and decides the defaults. If args are wrong or ask for help, parseFlags says
+// so on stderr and returns an error.
+//
+// The memory is divided like this: 3/8 for what is stored, 1/8 for large values that
+// arrive, 1/8 for those that leave, 1/4 for connections, and 1/8 for the rest.
 func parseFlags(args []string, memory int64, stderr io.Writer) (cfg config, err error) {
+	if memory == math.MaxInt64 {
+		memory = 1 << 30
+	}
+	inflight := memory / 8
+
 	flags := flag.NewFlagSet("kvactor", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.addr, "addr", ":8080", "listen on `host:port`")
-	flags.Int64Var(&cfg.http.MaxValueBytes, "max-value-bytes", 64<<20, "refuse a value of more than `n` bytes")
+	flags.Int64Var(&cfg.http.MaxValueBytes, "max-value-bytes", max(1, min(64<<20, inflight/2)),
+		"refuse a value of more than `n` bytes")
 	flags.Int64Var(&cfg.maxStoreBytes, "max-store-bytes", max(1, memory/8*3),
-		"store at most `n` bytes, and hold at most a quarter more\nof values that are being sent or received")
+		"store at most `n` bytes of keys and values, with 128 for each key")
 	flags.IntVar(&cfg.http.MaxConns, "max-conns", int(max(1, memory/4/connSize)),
 		"keep at most `n` connections open; others wait")
 	flags.BoolVar(&cfg.http.Quiet, "quiet", false, "do not log a line for each request")
@@ -85,9 +103,12 @@ func parseFlags(args []string, memory int64, stderr io.Writer) (cfg config, err 
 		return cfg, err
 	}
 
+	_, port, err := net.SplitHostPort(cfg.addr)
 	switch {
 	case flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument: %q", flags.Arg(0))
+	case err != nil || port == "":
+		err = errors.New("-addr must be host:port, or :port for all hosts")
 	case cfg.http.MaxValueBytes < 1:
 		err = errors.New("-max-value-bytes must be at least 1")
 	case cfg.maxStoreBytes < 1:
@@ -98,66 +119,52 @@ func parseFlags(args []string, memory int64, stderr io.Writer) (cfg config, err 
 	if err != nil {
 		fmt.Fprintln(stderr, "kvactor:", err)
 	}
+
+	cfg.http.MaxValueBytes = min(cfg.http.MaxValueBytes, memory) // a larger one never fits
+	cfg.http.MaxInflightBytes = max(inflight, cfg.http.MaxValueBytes)
 	return cfg, err
 }
 
-// connSize is the memory in bytes that a connection may take. A header of many empty
-// fields takes most of it, or else the buffers of the socket do.
+// connSize is the memory in bytes that a connection may take: the buffers of its
+// socket, in both directions.
 const connSize = 256 << 10
 
-// run serves until signaled is done, and then ends what it has started in the
-// order in which that is safe: the connections, the store, the log. It calls
-// stopNotify to let a second signal end the process at once.
-func run(signaled context.Context, stopNotify func(), cfg config) error {
-	log := httpapi.NewLog(os.Stderr)
-	go log.Run()
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
-		defer cancel()
-		log.Stop(ctx)
-	}()
-
-	store := actor.New(cfg.maxStoreBytes)
-	go store.Run()
-	defer store.Stop()
-
+// run serves until a signal arrives, and then ends what it has started in the order in
+// which that is safe: the requests, the store, the log. A second signal ends the
+// process at once.
+func run(cfg config, signals chan os.Signal, stderr io.Writer) error {
 	listener, err := net.Listen("tcp", cfg.addr)
 	if err != nil {
 		return err
 	}
+	log := httpapi.NewLog(stderr)
+	store := actor.New(cfg.maxStoreBytes)
 	server := httpapi.NewServer(listener, store, log, cfg.http)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve() }()
 	log.Print("Server listening on " + address(listener.Addr().(*net.TCPAddr)))
+	log.Print(limits(cfg))
 
 	select {
-	case err := <-failed:
-		return err
-	case <-signaled.Done():
+	case err = <-failed:
+	case <-signals:
+		signal.Stop(signals)
+		log.Print("Server stopping")
 	}
-	stopNotify()
-	log.Print("Server stopping")
-	shutdown(server, store)
-	log.Print("Server stopped")
-	return nil
-}
 
-// shutdown ends server and store. Requests that have begun may finish. Those that do
-// not finish in time are cut off. Before that, the store is stopped and the last
-// responses are sent, so that no PUT is accepted whose client gets no response.
-func shutdown(server *httpapi.Server, store *actor.Store) {
-	wait := func(limit time.Duration) error {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		defer cancel()
-		return server.Shutdown(ctx)
-	}
-	if wait(finishTimeout) == nil {
-		return
+	start := time.Now()
+	requests, cancel := context.WithDeadline(context.Background(), start.Add(requestsTimeout))
+	defer cancel()
+	if server.Shutdown(requests) != nil {
+		server.Close()
 	}
 	store.Stop()
-	wait(respondTimeout)
-	server.Close()
-	wait(respondTimeout)
+
+	log.Print("Server stopped")
+	end, cancel := context.WithDeadline(context.Background(), start.Add(endTimeout))
+	defer cancel()
+	log.Stop(end)
+	return err
 }
 
 // address returns addr in the form of the log. A listener on all addresses calls
@@ -169,39 +176,56 @@ func address(addr *net.TCPAddr) string {
 	return addr.String()
 }
 
-// limitMemory returns how much memory the process may use, in bytes: that of the
-// system, or GOMEMLIMIT if that is less, or 1 GiB if both are unknown. If the system
-// has less than GOMEMLIMIT, it makes the garbage collector keep to 5/8 of that. The
-// rest is for the kernel, and for garbage that arrives faster than it is collected.
-func limitMemory(system int64) int64 {
-	userLimit := debug.SetMemoryLimit(-1) // changes nothing
-	if system < userLimit {
-		debug.SetMemoryLimit(system/8*5 + ballastSize)
-	}
-	if system == math.MaxInt64 && userLimit == math.MaxInt64 {
-		return 1 << 30
-	}
-	return min(system, userLimit)
+// limits returns the limits in force, in the form of the log.
+func limits(cfg config) string {
+	return fmt.Sprintf("Limits: -max-value-bytes=%d -max-store-bytes=%d -max-conns=%d GOMEMLIMIT=%d, %d bytes in flight each way",
+		cfg.http.MaxValueBytes, cfg.maxStoreBytes, cfg.http.MaxConns, debug.SetMemoryLimit(-1), cfg.http.MaxInflightBytes)
 }
 
-// systemMemory returns the limit of the container or the memory of the machine, in
-// bytes, whichever is less, or math.MaxInt64 if there is nothing to read. Root is
-// the root of the file system.
+// systemMemory returns how much memory the process may use, in bytes: the memory of the
+// machine, or the limit of the process's control group or of a group above it, whichever
+// is least. It returns math.MaxInt64 if there is nothing to read. Root is the root of the
+// file system.
 func systemMemory(root fs.FS) int64 {
-	memory := int64(math.MaxInt64)
-	for _, file := range []string{
-		"sys/fs/cgroup/memory.max",                   // version 2
-		"sys/fs/cgroup/memory/memory.limit_in_bytes", // version 1
-	} {
-		text, _ := fs.ReadFile(root, file)
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
-			memory = min(memory, n)
+	memory := number(root, "proc/meminfo", "MemTotal:") // in kB
+	if memory < math.MaxInt64 {
+		memory <<= 10
+	}
+	groups, _ := fs.ReadFile(root, "proc/self/cgroup")
+	for line := range strings.Lines(string(groups)) {
+		// A line is ID:controllers:group. Version 2 names no controllers.
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) < 3 {
+			continue
+		}
+		// A container may see its own group as the root, whatever the line says.
+		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
+			switch {
+			case fields[1] == "":
+				memory = min(memory, number(root, path.Join("sys/fs/cgroup", group, "memory.max"), ""))
+			case slices.Contains(strings.Split(fields[1], ","), "memory"):
+				memory = min(memory, number(root, path.Join("sys/fs/cgroup/memory", group, "memory.stat"), "hierarchical_memory_limit"))
+			}
+			if group == "/" {
+				break
+			}
 		}
 	}
-	text, _ := fs.ReadFile(root, "proc/meminfo")
-	var total int64
-	if _, err := fmt.Sscanf(string(text), "MemTotal: %d kB", &total); err == nil {
-		memory = min(memory, total<<10)
-	}
 	return memory
+}
+
+// number returns the number that follows name in a file, or math.MaxInt64 if there is
+// none.
+func number(root fs.FS, file, name string) int64 {
+	text, _ := fs.ReadFile(root, file)
+	_, rest, _ := strings.Cut(string(text), name)
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return math.MaxInt64
+	}
+	n, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil {
+		return math.MaxInt64
+	}
+	return n
 }

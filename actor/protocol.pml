@@ -3,11 +3,11 @@
 // calls of Stop can happen. TestProtocolModel runs it.
 //
 //	here                       in store.go
-//	requests                   New: requests: make(chan request)
-//	replies[i]                 ask: replies := make(chan reply, 1)
-//	stopped                    New: stopped: make(chan struct{}); true if closed
+//	requests                   newStore: requests: make(chan request)
+//	stopped                    newStore: stopped: make(chan struct{}); true if closed
+//	replies[i]                 ask: replyTo := make(chan reply, 1)
 //	Caller                     ask
-//	Owner                      Run, with effects[i]++ for the whole switch
+//	Owner                      run, with effects[i]++ for the whole switch
 //	Stop                       Stop
 //
 // Each of these switches changes the protocol in one place, and breaks guarantees:
@@ -20,6 +20,8 @@
 //	            LATE it waits for a caller that has given up, forever.
 //	NOWAKE      A caller does not select on stopped. After Stop it waits forever.
 //	REPLYFIRST  The owner replies before the effect. A caller returns before it.
+//	UNCHECKED   A caller does not look at its context before it sends. It may send
+//	            a request although its context was done before the call.
 //
 // To see it happen, let Spin search for the shortest way there and replay it. (Leave
 // out -bfs for the guarantees that contain <>.)
@@ -28,10 +30,11 @@
 //	spin -DLATE -t -p protocol.pml
 //
 // The model shows that the protocol keeps the guarantees at the end of this file,
-// for three callers that ask once. It does not show that store.go follows the
-// protocol, that more callers or more requests are safe, that a caller gets its
-// turn while others ask again and again, or what the table does: a reply with
-// ErrFull is a reply like any other here.
+// for three callers that ask once. It does not show that more callers or more
+// requests are safe, that a caller gets its turn while others ask again and again,
+// or what the table does: a reply with ErrFull, ErrExists or ErrNotFound is a reply
+// like any other here, and its effect may be that nothing changes. It does not show
+// that store.go follows the protocol either: see TestEveryOrder.
 
 #define CALLERS 3
 
@@ -47,8 +50,8 @@
 #define REPLIES 1
 #endif
 
-mtype = { ask, stop }                                        // opStop, or any other op
-mtype = { idle, calling, cancelable, waiting, ok, failed }   // where a caller is
+mtype = { ask, stop }                                           // opStop, or any other op
+mtype = { idle, calling, cancelable, waiting, replied, failed } // where a caller is
 
 chan requests = [REQUESTS] of { mtype, byte }                // the op and the caller
 chan replies[CALLERS] = [REPLIES] of { bit }
@@ -56,29 +59,40 @@ bool stopped
 mtype state[CALLERS] = idle
 
 // The protocol does not use these. The guarantees do.
-bool received[CALLERS]  // the owner has received the request of this caller
-byte effects[CALLERS]   // how often the request took effect
-bool ownerWaits         // the owner could not send a reply at once
-bool stopping           // Stop was called
+bool doneBefore[CALLERS] // the context of this caller was done before the call
+bool received[CALLERS]   // the owner has received the request of this caller
+byte effects[CALLERS]    // how often the request took effect
+bool ownerWaits          // the owner could not send a reply at once
+bool stopping            // Stop was called
 
 active [CALLERS] proctype Caller() { // a caller's number is its _pid
 	if
-	:: state[_pid] = calling    // with a context that is never done,
-	:: state[_pid] = cancelable // or with one that is done at some moment
-	fi;
-	if // select
-	:: requests!ask(_pid) ->                               // case s.requests <- req:
-		state[_pid] = waiting;
-		if
-		:: replies[_pid]?_ -> state[_pid] = ok             // rep := <-replies
+#ifndef UNCHECKED
+	:: state[_pid] = failed // The context is done: if err := ctx.Err(); err != nil
+#endif
+	:: atomic {
+			if
+			:: state[_pid] = calling    // The context is never done,
+			:: state[_pid] = cancelable // or it is done at some moment,
+#ifdef UNCHECKED
+			:: state[_pid] = cancelable; doneBefore[_pid] = true
+#endif
+			fi
+		};
+		if // select
+		:: requests!ask(_pid) ->                           // case s.requests <- req:
+			state[_pid] = waiting;
+			if
+			:: replies[_pid]?_ -> state[_pid] = replied    // return <-replyTo
 #ifdef LATE
-		:: state[_pid] = failed
+			:: state[_pid] = failed
+#endif
+			fi
+		:: state[_pid] == cancelable -> state[_pid] = failed // case <-ctx.Done():
+#ifndef NOWAKE
+		:: stopped -> state[_pid] = failed                 // case <-s.stopped:
 #endif
 		fi
-	:: state[_pid] == cancelable -> state[_pid] = failed   // case <-ctx.Done():
-#ifndef NOWAKE
-	:: stopped -> state[_pid] = failed                     // case <-s.stopped:
-#endif
 	fi
 }
 
@@ -92,7 +106,7 @@ end: // If Stop is never called, the owner may wait here forever.
 #endif
 		atomic {
 			ownerWaits = len(replies[i]) >= REPLIES && state[i] != waiting;
-			replies[i]!0                                   // req.reply <- rep
+			replies[i]!0                                   // req.replyTo <- rep
 		}
 #ifdef REPLYFIRST
 		effects[i]++
@@ -120,16 +134,17 @@ active [2] proctype Stop() {
 
 #define each(p) (p(0) && p(1) && p(2))
 
-#define once(i)     (state[i] == ok && effects[i] == 1)
-#define done(i)     ([] (received[i] -> <> once(i)) && [] (effects[i] <= received[i]))
+#define once(i)     (state[i] == replied && effects[i] == 1)
+#define finished(i) ([] (received[i] -> <> once(i)) && [] (effects[i] <= received[i]))
 #define noEffect(i) ([] (state[i] == failed -> effects[i] == 0))
+#define notSent(i)  ([] (doneBefore[i] -> !received[i]))
 #define before(i)   (state[i] == idle -> effects[i] == 0)
-#define after(i)    (state[i] == ok -> effects[i] == 1)
+#define after(i)    (state[i] == replied -> effects[i] == 1)
 #define between(i)  ([] (before(i) && after(i)))
-#define returned(i) (state[i] == ok || state[i] == failed)
+#define returned(i) (state[i] == replied || state[i] == failed)
 
-ltl received_means_done   { each(done) }
-ltl error_means_no_effect { each(noEffect) }
+ltl received_means_done   { each(finished) }
+ltl error_means_no_effect { each(noEffect) && each(notSent) }
 ltl owner_never_waits     { [] !ownerWaits }
 ltl linearizable          { each(between) } // the effect is between call and return
 ltl it_ends               { <> each(returned) && [] (stopping -> <> stopped) }

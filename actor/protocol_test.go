@@ -1,4 +1,4 @@
-package actor_test
+package actor
 
 import (
 	_ "embed"
@@ -17,15 +17,16 @@ var protocol []byte
 // steps of three callers, the owner and two calls of Stop can happen. The comment
 // in protocol.pml says what this shows and what it does not.
 func TestProtocolModel(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"spin", "gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%v: install spin and gcc to check the model of the protocol", err)
+			t.Skipf("%v: install %s to check the model of the protocol", err, tool)
 		}
 	}
 
 	t.Run("no order breaks a guarantee", func(t *testing.T) {
 		t.Parallel()
-		check := compile(t, "")
+		check := compile(t, "", "-O1")
 		for _, guarantee := range []string{
 			"received_means_done",
 			"error_means_no_effect",
@@ -63,6 +64,7 @@ func TestProtocolModel(t *testing.T) {
 		{"replies without capacity, and callers that give up late", "-DNOCAP -DLATE", []string{"owner_never_waits", "it_ends"}},
 		{"callers that do not wait for stopped", "-DNOWAKE", []string{"it_ends"}},
 		{"a reply before the effect", "-DREPLYFIRST", []string{"linearizable"}},
+		{"callers that do not check their context first", "-DUNCHECKED", []string{"error_means_no_effect"}},
 	} {
 		t.Run("with "+change.name, func(t *testing.T) {
 			t.Parallel()

@@ -17,16 +17,17 @@ import (
 func Example() {
 	ctx := context.Background()
 	log := httpapi.NewLog(os.Stdout)
-	go log.Run()
 	store := actor.New(1 << 20)
-	go store.Run()
-
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	server := httpapi.NewServer(listener, store, log, httpapi.Config{MaxValueBytes: 1 << 10, MaxConns: 10})
+	server := httpapi.NewServer(listener, store, log, httpapi.Config{
+		MaxValueBytes:    1 << 10,
+		MaxInflightBytes: 1 << 20,
+		MaxConns:         10,
+	})
 	go server.Serve()
 
 	url := "http://" + listener.Addr().String() + "/kv/kenya:capital"

@@ -2,60 +2,61 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 )
 
 const (
-	maxBatch   = 1 << 20              // bytes of lines that can wait to be written
-	batchPause = 5 * time.Millisecond // how long Run lets lines gather before it writes them
-	maxShown   = 64                   // bytes of a key, a value or a path; the rest is cut
+	maxWaiting = 16 << 10              // lines that can wait to be written; others are dropped
+	maxBatch   = 64 << 10              // bytes of lines that are written at once
+	batchPause = 5 * time.Millisecond  // how long lines gather before they are written
+	retryPause = 50 * time.Millisecond // how long the log waits after a write that failed
+	maxShown   = 64                    // bytes of a key, a value or a path; the rest is cut
 )
 
-// A Log writes lines to a writer, which belongs to the goroutine that calls Run. Any
-// goroutine may call the other methods. They never wait for the writer: when too many
-// lines are waiting to be written, new ones are dropped, and the log says how many.
+// A Log writes lines to a writer, which belongs to one goroutine, the owner. Any
+// goroutine may call the methods of a Log.
 //
-// The lines gather in a batch, which goroutines pass from hand to hand through a
-// channel of capacity one. A goroutine takes the batch out of the channel, appends
-// a line, and puts the batch back. Other goroutines cannot reach the batch in that
-// time, and wait for it: such a channel is a mutex that carries the data that it
-// protects.
+// The log is the counterpart of the store. Senders wait for the store, and no request
+// is lost. No sender waits for the log: its channel has a buffer, and a line that does
+// not fit is dropped. The log says how many lines it dropped when it can write again.
 type Log struct {
-	batch chan batch
-	added chan struct{} // holds a token if lines were added since Run last looked
-	quit  chan struct{} // holds a token if Stop was called
-	ended chan struct{} // closed when Run returns
-	w     io.Writer
+	lines   chan string   // from any goroutine to the owner
+	dropped chan int      // holds the number of dropped lines not yet reported
+	quit    chan struct{} // closed by Stop
+	ended   chan struct{} // closed when the owner has ended
 }
 
-// A batch is what is written next.
-type batch struct {
-	text    []byte
-	lines   int // in text
-	dropped int // lines that did not fit or could not be written
-}
-
-// NewLog returns a log that writes to w while Run runs.
+// NewLog returns a log that writes to w, and starts its owner. Call Stop to end the
+// owner.
 func NewLog(w io.Writer) *Log {
 	l := &Log{
-		batch: make(chan batch, 1),
-		added: make(chan struct{}, 1),
-		quit:  make(chan struct{}, 1),
-		ended: make(chan struct{}),
-		w:     w,
+		lines:   make(chan string, maxWaiting),
+		dropped: make(chan int, 1),
+		quit:    make(chan struct{}),
+		ended:   make(chan struct{}),
 	}
-	l.batch <- batch{}
+	l.dropped <- 0
+	go l.run(w)
 	return l
 }
 
-// Print logs text, which must be one line.
-func (l *Log) Print(text string) { l.add([]byte(text)) }
+// Print logs text, which must be one line. A line that is logged after Stop is lost.
+func (l *Log) Print(text string) {
+	select {
+	case l.lines <- text:
+	default:
+		n := <-l.dropped // no other goroutine has the number now
+		l.dropped <- n + 1
+	}
+}
 
 // Write implements io.Writer for the ErrorLog of an http.Server. What net/http
 // reports may quote a client, so each line gets a prefix and cannot be mistaken
@@ -67,81 +68,85 @@ func (l *Log) Write(report []byte) (int, error) {
 	return len(report), nil
 }
 
-// add appends line to the batch, or drops it. The batch is out of the channel only
-// while line is copied, and nothing that can fail happens in that time.
-func (l *Log) add(line []byte) {
-	b := <-l.batch
-	if len(b.text) < maxBatch {
-		b.text = append(append(b.text, line...), '\n')
-		b.lines++
-	} else {
-		b.dropped++
-	}
-	l.batch <- b
-
-	select {
-	case l.added <- struct{}{}:
-	default: // there is a token already
-	}
-}
-
-// Run writes the lines that are added, until Stop is called and the lines from
-// before are written. Call it once, usually in a goroutine of its own.
-func (l *Log) Run() {
-	defer close(l.ended)
-
-	var spare []byte // the memory of the last batch, for the next one
-	for quit := false; !quit; {
-		select {
-		case <-l.added:
-			time.Sleep(batchPause)
-		case <-l.quit:
-			quit = true
-		}
-
-		b := <-l.batch
-		l.batch <- batch{text: spare}
-		if b.dropped > 0 {
-			b.text = fmt.Appendf(b.text, "Log dropped %d lines\n", b.dropped)
-		}
-		if _, err := l.w.Write(b.text); err != nil {
-			next := <-l.batch
-			next.dropped += b.dropped + b.lines
-			l.batch <- next
-		}
-		spare = b.text[:0]
-	}
-}
-
-// Stop makes Run write what was added before and return. It waits for that until
-// ctx is done, because the writer may block.
+// Stop writes the lines that were logged before and ends the owner. It waits for
+// that until ctx is done, because the writer may block. Call it once.
 func (l *Log) Stop(ctx context.Context) {
-	select {
-	case l.quit <- struct{}{}:
-	default: // Stop was called before
-	}
+	close(l.quit)
 	select {
 	case <-l.ended:
 	case <-ctx.Done():
 	}
 }
 
-// appendLine appends the line about a request and its response. Method and path
-// are excerpts of what the client sent.
-func appendLine(line []byte, method, path string, resp response) []byte {
-	line = append(line, method...)
-	line = append(line, ' ')
-	line = append(line, path...)
-	if resp.status != http.StatusOK || method == http.MethodGet {
-		line = append(line, " returning "...)
-		return strconv.AppendInt(line, int64(resp.status), 10)
+// run is the owner's loop.
+func (l *Log) run(w io.Writer) {
+	defer close(l.ended)
+	for {
+		batch := l.gather()
+		if len(batch) == 0 {
+			return // Stop was called, and nothing is left
+		}
+		for stopping := false; len(batch) > 0; {
+			n, err := w.Write(batch)
+			batch = batch[n:] // w may take a part and then fail
+			switch {
+			case err == nil:
+			case errors.Is(err, syscall.EAGAIN): // a full pipe, which may have a reader
+				time.Sleep(retryPause)
+			case stopping: // w still fails after Stop
+				return
+			default:
+				stopping = l.pause(retryPause)
+			}
+		}
 	}
-	line = append(line, " accepted"...)
-	if method == http.MethodPut {
-		line = append(line, ", value="...)
-		line = append(line, resp.stored...)
+}
+
+// gather waits for a line, lets more lines gather, and returns them. After Stop it does
+// not wait, and returns nothing if there are no lines.
+func (l *Log) gather() []byte {
+	var batch []byte
+	select {
+	case line := <-l.lines:
+		batch = append(append(batch, line...), '\n')
+		l.pause(batchPause)
+	case <-l.quit:
 	}
-	return line
+	for len(l.lines) > 0 && len(batch) < maxBatch { // only the owner receives: the lines are there
+		batch = append(append(batch, <-l.lines...), '\n')
+	}
+	n := <-l.dropped
+	l.dropped <- 0
+	if n > 0 {
+		batch = fmt.Appendf(batch, "Log dropped %d lines\n", n)
+	}
+	return batch
+}
+
+// pause waits for d or until Stop is called. It reports whether Stop was called.
+func (l *Log) pause(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return false
+	case <-l.quit:
+		return true
+	}
+}
+
+// requestLine returns the line about a request and its response.
+func requestLine(method, path string, resp response) string {
+	prefix := ""
+	if key, found := strings.CutPrefix(path, "/kv/"); found {
+		prefix, path = "/kv/", key
+	}
+	outcome := " accepted"
+	switch {
+	case resp.status != http.StatusOK || method == http.MethodGet:
+		outcome = " returning " + strconv.Itoa(resp.status)
+	case method == http.MethodPut:
+		outcome = " accepted, value=" + resp.stored
+	}
+	return excerpt(method, isPathRune) + " " + prefix + excerpt(path, isPathRune) + outcome
 }
 
 // excerpt returns what the log shows of something that a client sent. It is all of

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,9 +16,12 @@ import (
 	"kvactor/httpapi/apitest"
 )
 
+// shutdownTime is more than Shutdown takes to notice that it is done.
+const shutdownTime = time.Second
+
 // shutdown calls Shutdown in a goroutine and waits until all that can happen has
-// happened. The channel receives the result of Shutdown. Only tests in a bubble may
-// call it.
+// happened. The channel receives the result of Shutdown. Only tests in a bubble may call
+// it.
 func (s *testServer) shutdown() <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- s.Shutdown(context.Background()) }()
@@ -25,214 +29,135 @@ func (s *testServer) shutdown() <-chan error {
 	return result
 }
 
-func TestShutdownClosesIdleConnections(t *testing.T) {
-	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-		var clients []apitest.Client
-		for requests := range 4 {
-			c := s.connect(t)
-			for range requests {
-				c.Want("PUT", "/kv/a", "value", 200, "")
-			}
-			clients = append(clients, c)
-		}
-		pipelined := s.connect(t)
-		go io.WriteString(pipelined, strings.Repeat(apitest.Request("GET", "/kv/a", ""), 3))
-		for range 3 {
-			if resp, _, err := pipelined.Response("GET"); err != nil || resp.StatusCode != 200 {
-				t.Fatal(resp, err)
-			}
-		}
-		clients = append(clients, pipelined)
-
-		start := time.Now()
-		result := s.shutdown()
-		for i, c := range clients {
-			if more, err := c.R.Peek(1); err != io.EOF {
-				t.Errorf("connection %d: %q, %v, want its end", i, more, err)
-			}
-			c.Close()
-		}
-		if err := <-result; err != nil {
-			t.Error(err)
-		}
-		if waited := time.Since(start); waited > 0 {
-			t.Errorf("Shutdown takes %v", waited)
-		}
-		if err := s.Shutdown(t.Context()); err != nil {
-			t.Errorf("a second Shutdown: %v", err)
-		}
-	})
-}
-
-// A connection that is accepted while the server shuts down ends without a response.
-func TestShutdownClosesNewConnections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client, conn := net.Pipe()
-		l := lateListener{&pipeListener{closed: make(chan struct{})}, make(chan net.Conn, 1)}
-		l.late <- conn
-		s := startOn(t, l, setup{}, nil)
-		synctest.Wait()
-		result := s.shutdown()
-		if sent, err := io.ReadAll(client); len(sent) > 0 || err != nil {
-			t.Errorf("%q, %v, want the end of the connection", sent, err)
-		}
-		if err := <-result; err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// A lateListener accepts a connection at the moment at which it is closed.
-type lateListener struct {
-	net.Listener
-	late chan net.Conn
-}
-
-func (l lateListener) Accept() (net.Conn, error) {
-	_, err := l.Listener.Accept() // returns when it is closed
-	select {
-	case c := <-l.late:
-		return c, nil
-	default:
-		return nil, err
-	}
-}
-
-// A request that has begun before Shutdown gets its response.
-func TestShutdownWaitsForRequests(t *testing.T) {
-	const get, put = "GET /health HTTP/1.1\r\nHost: kv\r\n\r\n", "PUT /kv/a HTTP/1.1\r\nHost: kv\r\nContent-Length: 5\r\n\r\nvalue"
-	large := declared("PUT", "/kv/a", 100_000) + "\r\n"
-	part := strings.Repeat("x", 50_000)
-
-	for _, test := range []struct {
-		name         string
-		before, rest string // what is sent before Shutdown and after
-		early        int    // responses that come before Shutdown
-	}{
-		{"a byte", get[:1], get[1:], 0},
-		{"a part of the request line", get[:6], get[6:], 0},
-		{"half a header", get[:30], get[30:], 0},
-		{"a header", put[:len(put)-5], put[len(put)-5:], 0},
-		{"half a body", put[:len(put)-2], put[len(put)-2:], 0},
-		{"half a large body", large + part, part, 0},
-		{"half a chunked body", chunkedHeader + chunked(part), chunked(part, ""), 0},
-		{"half a body that no handler wants", declared("GET", "/health", 100) + "\r\n" + part[:50], part[:50], 0},
-		{"a response and a byte", get + put[:1], put[1:], 1},
-		{"a response and three bytes", get + put[:3], put[3:], 1},
-		{"a response and four bytes", get + put[:4], put[4:], 1},
-		{"a response and half a header", get + put[:30], put[30:], 1},
-		{"a response and a header", get + put[:len(put)-5], put[len(put)-5:], 1},
-		{"a response and half a body", get + put[:len(put)-2], put[len(put)-2:], 1},
-		{"a response and half a large body", put + large + part, part, 1},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			onEachRequest(t, setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
-				go io.WriteString(c, test.before)
-				for range test.early {
-					if resp, _, err := c.Response("GET"); err != nil || resp.StatusCode != 200 {
-						t.Fatal(resp, err)
+// Shutdown ends at once the connections that are idle, that are silent, and that have not
+// sent a whole header. What they have sent has no effect.
+func TestShutdownEndsConnectionsWithoutARequest(t *testing.T) {
+	t.Parallel()
+	put := apitest.Header("PUT", "/kv/a", length(5))
+	for _, served := range []int{0, 1, 3} {
+		for name, sent := range map[string]string{
+			"silent": "", "a byte": "P", "four bytes": "PUT ", "half a header": put[:len(put)/2], "all but a byte": put[:len(put)-1],
+		} {
+			t.Run(name+" after "+strconv.Itoa(served), func(t *testing.T) {
+				inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+					c := s.connect(t)
+					for range served {
+						c.Want("PUT", "/kv/a", "value", 200, "")
 					}
-				}
-				synctest.Wait() // the server has read what was sent
-				result := s.shutdown()
-				if len(result) > 0 {
-					t.Error("Shutdown returns while a request is under way")
-				}
-
-				go io.WriteString(c, test.rest)
-				resp, body, err := c.Response("GET")
-				if err != nil || resp.StatusCode != 200 || !resp.Close {
-					t.Errorf("%v %q, %v, want 200 and Connection: close", resp, body, err)
-				}
-				if err := <-result; err != nil {
-					t.Error(err)
-				}
+					s.store.Clear(t.Context())
+					send(c, sent)
+					synctest.Wait()
+					start := time.Now()
+					result := s.shutdown()
+					c.WantEnd()
+					if waited := time.Since(start); waited > 0 {
+						t.Errorf("the connection ends after %v, want it at once", waited)
+					}
+					send(c, put+"value")
+					if err := <-result; err != nil || time.Since(start) > shutdownTime {
+						t.Errorf("Shutdown returns %v after %v", err, time.Since(start))
+					}
+					if err := s.Shutdown(t.Context()); err != nil {
+						t.Errorf("a second Shutdown: %v", err)
+					}
+					s.want(t, "a", "")
+				})
 			})
+		}
+	}
+}
+
+// Shutdown does the same while all connections are taken and no other can be accepted. It
+// waits for those that have a request until its context is done.
+func TestShutdownWhileAllConnectionsAreTaken(t *testing.T) {
+	for _, uploads := range []int{0, 1} {
+		inBubble(t, setup{Config: Config{MaxConns: 5}}, func(t *testing.T, s *testServer) {
+			var without []apitest.Client
+			for n := range 5 - uploads {
+				c := s.connect(t)
+				if n < 4 { // while all are taken, a response would end its connection
+					c.Want("GET", "/health", "", 200, "")
+				}
+				without = append(without, c)
+			}
+			var want error
+			if uploads > 0 {
+				s.holdIncoming(t)
+				want = context.DeadlineExceeded
+			}
+			synctest.Wait()
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			defer cancel()
+			result := make(chan error)
+			go func() { result <- s.Shutdown(ctx) }()
+			for _, c := range without {
+				c.WantEnd()
+			}
+			if waited := time.Since(start); waited > shutdownTime {
+				t.Errorf("the connections without a request end after %v", waited)
+			}
+			if err, waited := <-result, time.Since(start); err != want || waited > 4*time.Second {
+				t.Errorf("Shutdown returns %v after %v, want %v", err, waited, want)
+			}
 		})
 	}
 }
 
-// A request that is with the store gets its response, although it was received
-// together with the request before it. The requests after it are not served.
-func TestShutdownWaitsForPipelinedRequests(t *testing.T) {
-	for _, method := range []string{"PUT", "GET", "DELETE"} {
-		t.Run(method, func(t *testing.T) {
-			var release chan struct{} // made in the bubble, to which it belongs
-			var after atomic.Bool
-			with := setup{before: func(_, key string) error {
-				switch key {
-				case "slow":
-					<-release
-				case "after":
-					after.Store(true)
-				}
-				return nil
-			}}
-			inBubble(t, with, func(t *testing.T, s *testServer) {
-				release = make(chan struct{})
-				if err := s.store.Put(t.Context(), "slow", []byte("value"), 0); err != nil {
-					t.Fatal(err)
-				}
-				c := s.connect(t)
-				go io.WriteString(c, apitest.Request("GET", "/health", "")+apitest.Request(method, "/kv/slow", "value")+
-					apitest.Request("PUT", "/kv/after", "value"))
-				if resp, _, err := c.Response("GET"); err != nil || resp.StatusCode != 200 {
-					t.Fatal(resp, err)
-				}
-				synctest.Wait()
-				result := s.shutdown()
-				close(release)
-				resp, _, err := c.Response(method)
-				if err != nil || resp.StatusCode != 200 || !resp.Close {
-					t.Errorf("%v, %v, want 200 and Connection: close", resp, err)
-				}
-				if more, err := c.R.Peek(1); err != io.EOF {
-					t.Errorf("then %q, %v, want the end of the connection", more, err)
-				}
-				if err := <-result; err != nil {
-					t.Error(err)
-				}
-				if after.Load() {
-					t.Error("the request after it is served")
-				}
-			})
-		})
-	}
-}
-
-// A request may begin while the one before it is with the store.
-func TestShutdownWaitsForARequestThatBeganDuringAnother(t *testing.T) {
-	next := apitest.Request("PUT", "/kv/next", "value")
-	for _, begun := range []int{1, 2, len(next) / 2, len(next) - 1} {
-		t.Run(next[:begun], func(t *testing.T) {
-			var release chan struct{}
-			with := setup{before: func(op, _ string) error {
-				if op == "Ping" {
-					<-release
-				}
-				return nil
-			}}
-			inBubble(t, with, func(t *testing.T, s *testServer) {
-				release = make(chan struct{})
-				c := s.connect(t)
-				c.Send(apitest.Request("GET", "/health", ""))
-				go io.WriteString(c, next[:begun])
-				synctest.Wait() // the request waits for the store
-				close(release)
-				if resp, _, err := c.Response("GET"); err != nil || resp.StatusCode != 200 || resp.Close {
-					t.Fatal(resp, err)
-				}
-				synctest.Wait()
-
-				result := s.shutdown()
-				go io.WriteString(c, next[begun:])
-				if resp, _, err := c.Response("PUT"); err != nil || resp.StatusCode != 200 || !resp.Close {
-					t.Errorf("%v, %v, want 200 and Connection: close", resp, err)
-				}
-				if err := <-result; err != nil {
-					t.Error(err)
-				}
-			})
+// A request that has reached a handler before Shutdown gets its response, which is the
+// last one of its connection. A request that was received together with it has no effect.
+func TestShutdownWaitsForRequests(t *testing.T) {
+	put := apitest.Request("PUT", "/kv/a", "value")
+	large := apitest.Request("PUT", "/kv/a", testLarge)
+	chunked := chunkedPut("/kv/a", testLarge[:testMax/2])
+	for name, row := range map[string]struct {
+		before, rest string // what is sent before Shutdown and after
+		store, units bool   // whether the request waits for the store or for units until after
+	}{
+		"with the store":          {before: put, store: true},
+		"with the store, large":   {before: large, store: true},
+		"a header":                {before: put[:len(put)-5], rest: put[len(put)-5:]},
+		"half a body":             {before: put[:len(put)-2], rest: put[len(put)-2:]},
+		"half a large body":       {before: large[:testMax/2], rest: large[testMax/2:]},
+		"half a chunked body":     {before: chunked[:testMax/4], rest: chunked[testMax/4:]},
+		"waiting for units":       {before: large, units: true},
+		"another one behind it":   {before: put + apitest.Request("PUT", "/kv/after", "value"), store: true},
+		"half of one behind it":   {before: put + apitest.Header("PUT", "/kv/after", length(5))[:20], store: true},
+		"one behind it, unwanted": {before: put[:len(put)-2], rest: put[len(put)-2:] + apitest.Request("PUT", "/kv/after", "value")},
+	} {
+		var release chan struct{} // made in the bubble, to which it belongs
+		with := setup{before: func(string) error {
+			if row.store {
+				<-release
+			}
+			return nil
+		}}
+		onEachRequest(t, name, with, func(t *testing.T, s *testServer, c apitest.Client) {
+			release = make(chan struct{})
+			var holder apitest.Client
+			if row.units {
+				holder = s.holdIncoming(t)
+			}
+			send(c, row.before)
+			synctest.Wait()
+			result := s.shutdown()
+			if len(result) > 0 {
+				t.Error("Shutdown returns while a request is under way")
+			}
+			close(release)
+			if row.units {
+				holder.Close()
+			}
+			send(c, row.rest)
+			if resp := c.WantResponse("PUT", 200, ""); !resp.Close {
+				t.Error("the response does not say Connection: close")
+			}
+			c.WantEnd()
+			start := time.Now()
+			if err := <-result; err != nil || time.Since(start) > shutdownTime {
+				t.Errorf("Shutdown returns %v after %v", err, time.Since(start))
+			}
+			s.want(t, "after", "")
 		})
 	}
 }
@@ -240,7 +165,8 @@ func TestShutdownWaitsForARequestThatBeganDuringAnother(t *testing.T) {
 // A PUT is logged as accepted only if its client gets the response, whenever Shutdown
 // comes.
 func TestAcceptedPutsHaveResponses(t *testing.T) {
-	for round := range 20 {
+	t.Parallel()
+	for round := range 10 {
 		s := start(t, setup{})
 		var responses atomic.Int64
 		enough := make(chan struct{})
@@ -248,13 +174,8 @@ func TestAcceptedPutsHaveResponses(t *testing.T) {
 		for n := range 16 {
 			c := s.connect(t)
 			pipelined := 1 + n%4
-			value := "value"
-			if round%2 == 1 {
-				value = strings.Repeat(value, 1000)
-			}
-			requests := strings.Repeat(apitest.Request("PUT", "/kv/a", value), pipelined)
+			requests := strings.Repeat(apitest.Request("PUT", "/kv/a", testLarge[:10+round%2*5000]), pipelined)
 			wg.Go(func() {
-				defer c.Close()
 				for {
 					if _, err := io.WriteString(c, requests); err != nil {
 						return
@@ -276,226 +197,81 @@ func TestAcceptedPutsHaveResponses(t *testing.T) {
 			})
 		}
 		<-enough
-		if err := s.Shutdown(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		wg.Wait()
 		log := s.end(t)
+		wg.Wait()
 		if accepted := strings.Count(log, " accepted"); int64(accepted) != responses.Load() || strings.Contains(log, "dropped") {
 			t.Errorf("round %d: %d PUTs are logged as accepted, %d have a response", round, accepted, responses.Load())
 		}
 	}
 }
 
-// A client may send many requests before it reads a response. After shutdown it gets
-// the responses to those that were served, although it still sends others.
-func TestResponsesSurviveShutdown(t *testing.T) {
-	const requests = 5000
-	pipeline := strings.Repeat(apitest.Request("PUT", "/kv/a", "value"), requests)
-	for round := range 5 {
-		s := start(t, setup{})
-		var clients []apitest.Client
-		var sent sync.WaitGroup
-		for range 4 {
-			c := s.connect(t)
-			c.Conn.(*net.TCPConn).SetReadBuffer(16 << 10) // most responses stay with the server
-			sent.Go(func() {
-				io.WriteString(c, pipeline)
-				c.Conn.(*net.TCPConn).CloseWrite()
-			})
-			if _, err := c.R.Peek(1); err != nil {
-				t.Fatal(err)
-			}
-			clients = append(clients, c)
-		}
-
-		result := make(chan error, 1)
-		go func() { result <- s.Shutdown(context.Background()) }()
-		<-s.stopping.Done()
-		var responses atomic.Int64
-		var received sync.WaitGroup
-		for _, c := range clients {
-			received.Go(func() {
-				for {
-					resp, body, err := c.Response("PUT")
-					if err != nil {
-						return
-					}
-					if resp.StatusCode != 200 {
-						t.Errorf("response %s: %s", resp.Status, body)
-					}
-					responses.Add(1)
-				}
-			})
-		}
-		sent.Wait()
-		received.Wait()
-		if err := <-result; err != nil {
-			t.Error(err)
-		}
-		accepted := strings.Count(s.end(t), " accepted")
-		if int64(accepted) != responses.Load() || accepted == len(clients)*requests {
-			t.Errorf("round %d: of %d PUTs, %d are logged as accepted, %d have a response",
-				round, len(clients)*requests, accepted, responses.Load())
-		}
-	}
-}
-
-// Shutdown may end the wait for a request at the moment at which the request begins. It
-// does not change a deadline that comes later.
-func TestShutdownWhileARequestBegins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client, server := net.Pipe()
-		defer client.Close()
-		stopping, stop := context.WithCancel(t.Context())
-		release := make(chan struct{})
-		c := newConn(slowDeadline{server, release}, stopping, t.Context())
-
-		read := make(chan error, 1)
-		go func() {
-			_, err := io.ReadFull(c, make([]byte, len("GET /")))
-			read <- err
-		}()
-		synctest.Wait()
-		stop()
-		synctest.Wait() // the deadline is about to pass
-		go io.WriteString(client, "GET /")
-		synctest.Wait()
-		if len(read) > 0 {
-			t.Error("Read returns before the deadline is set")
-		}
-		close(release)
-		if err := <-read; err != nil {
-			t.Errorf("Read: %v", err)
-		}
-	})
-}
-
-// A slowDeadline takes time to set a deadline in the past.
-type slowDeadline struct {
-	net.Conn
-	release <-chan struct{}
-}
-
-func (c slowDeadline) SetReadDeadline(t time.Time) error {
-	if t.Before(time.Now()) {
-		<-c.release
-	}
-	return c.Conn.SetReadDeadline(t)
-}
-
-// Shutdown waits for a client that still sends, but not for one that is silent.
-func TestShutdownWaitsUntilClientsAreSilent(t *testing.T) {
-	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-		const sends, pause = 10, lingerTimeout - time.Millisecond
-		c := s.connect(t)
-		c.Want("GET", "/health", "", 200, "")
-		start := time.Now()
-		result := s.shutdown()
-		for range sends {
-			time.Sleep(pause)
-			c.Send(apitest.Request("PUT", "/kv/a", "value"))
-		}
-		if err := <-result; err != nil || time.Since(start) != sends*pause+lingerTimeout {
-			t.Errorf("Shutdown returns %v after %v, want it after %v", err, time.Since(start), sends*pause+lingerTimeout)
-		}
-		if sent, err := io.ReadAll(c); len(sent) > 0 || err != nil {
-			t.Errorf("%q, %v, want the end of the connection", sent, err)
-		}
-	})
-}
-
-// Close cuts off what Shutdown waits for.
+// Shutdown returns when its context is done. Close cuts off what it waited for.
 func TestClose(t *testing.T) {
-	for name, stalled := range map[string]func(t *testing.T, s *testServer) apitest.Client{
-		"an upload": func(t *testing.T, s *testServer) apitest.Client {
+	for name, stalled := range map[string]func(s *testServer, t testing.TB) apitest.Client{
+		"an upload":  (*testServer).holdIncoming,
+		"a response": func(s *testServer, t testing.TB) apitest.Client { return s.holdOutgoing(t, testMax) },
+		"a body that is discarded": func(s *testServer, t testing.TB) apitest.Client {
 			c := s.connect(t)
-			c.Send(declared("PUT", "/kv/a", 100_000) + "\r\n")
-			return c
-		},
-		"a response": func(t *testing.T, s *testServer) apitest.Client {
-			s.putBig(t)
-			c := s.connect(t)
-			c.Send(apitest.Request("GET", "/kv/big", ""))
-			return c
-		},
-		"a client that sends without end": func(t *testing.T, s *testServer) apitest.Client {
-			c := s.connect(t)
-			c.Want("GET", "/health", "", 200, "")
-			ended := make(chan struct{})
-			t.Cleanup(func() { <-ended })
-			go func() {
-				defer close(ended)
-				for err := error(nil); err == nil; {
-					time.Sleep(lingerTimeout / 2)
-					_, err = io.WriteString(c, "x")
-				}
-			}()
+			c.Send(apitest.Header("PUT", "/kv/", apitest.Chunked))
+			c.WantResponse("PUT", 400, "key cannot be empty")
 			return c
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-				c := stalled(t, s)
-				synctest.Wait()
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("Shutdown: %v, want %v", err, context.DeadlineExceeded)
-				}
-				s.Close()
-				start := time.Now()
-				if err := s.Shutdown(t.Context()); err != nil || time.Since(start) > 0 {
-					t.Errorf("after Close, Shutdown: %v after %v", err, time.Since(start))
-				}
-				io.ReadAll(c) // ends, or the bubble deadlocks
+		for _, conns := range []int{1, 10} {
+			t.Run(name, func(t *testing.T) {
+				inBubble(t, setup{Config: Config{MaxConns: conns}}, func(t *testing.T, s *testServer) {
+					c := stalled(s, t)
+					start := time.Now()
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+						t.Errorf("Shutdown: %v, want %v", err, context.DeadlineExceeded)
+					}
+					s.Close()
+					<-s.served
+					if waited := time.Since(start); waited != time.Second {
+						t.Errorf("all is closed after %v, want 1s", waited)
+					}
+					io.ReadAll(c) // ends at once
+					if waited := time.Since(start); waited != time.Second {
+						t.Errorf("the connection ends after %v, want 1s", waited)
+					}
+				})
 			})
+		}
+	}
+}
+
+// Close without Shutdown ends Serve, too, also while all connections are taken.
+func TestCloseAlone(t *testing.T) {
+	for _, conns := range []int{1, 10} {
+		inBubble(t, setup{Config: Config{MaxConns: conns}}, func(t *testing.T, s *testServer) {
+			s.holdIncoming(t)
+			start := time.Now()
+			s.Close()
+			<-s.served
+			if s.serveErr != nil || time.Since(start) > 0 {
+				t.Errorf("Serve returns %v after %v", s.serveErr, time.Since(start))
+			}
 		})
 	}
 }
 
-// Close ends Shutdown although no further connection may be open.
-func TestCloseWhenConnectionsAreFull(t *testing.T) {
-	inBubble(t, setup{Config: Config{MaxConns: 1}}, func(t *testing.T, s *testServer) {
-		c := s.connect(t)
-		c.Send(declared("PUT", "/kv/a", 100_000) + "\r\n")
-		synctest.Wait()
-		start := time.Now()
-		s.Close()
-		if err := <-s.served; err != nil || time.Since(start) > 0 {
-			t.Errorf("Serve returns %v after %v", err, time.Since(start))
-		}
-		s.served <- nil // for end
-	})
-}
-
-// Close without Shutdown ends Serve, too.
-func TestCloseAlone(t *testing.T) {
-	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-		c := s.connect(t)
-		c.Want("GET", "/health", "", 200, "")
-		s.Close()
-		if err := <-s.served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-		s.served <- nil // for end
-	})
-}
-
 // Serve returns the error of its listener.
 func TestServeReturnsTheErrorOfItsListener(t *testing.T) {
-	want := errors.New("no more files")
+	want := errors.New("no more connections")
 	events := NewLog(io.Discard)
-	server := NewServer(failingListener{&pipeListener{closed: make(chan struct{})}, want}, nil, events, Config{MaxValueBytes: 1, MaxConns: 1})
-	if err := server.Serve(); !errors.Is(err, want) {
+	defer events.Stop(t.Context())
+	server := NewServer(brokenListener{newPipeListener(), want}, nil, events, Config{MaxConns: 1})
+	if err := server.Serve(); err != want {
 		t.Errorf("Serve: %v, want %v", err, want)
 	}
 }
 
-// A failingListener accepts nothing.
-type failingListener struct {
+// A brokenListener accepts nothing.
+type brokenListener struct {
 	net.Listener
 	err error
 }
 
-func (l failingListener) Accept() (net.Conn, error) { return nil, l.err }
+func (l brokenListener) Accept() (net.Conn, error) { return nil, l.err }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -38,9 +39,33 @@ func New(t testing.TB, conn net.Conn) Client {
 	return Client{conn, bufio.NewReader(conn), t}
 }
 
-// Request returns the bytes of a request with a body of known length.
-func Request(method, target, body string) string {
-	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: kv\r\nContent-Length: %d\r\n\r\n%s", method, target, len(body), body)
+// Header returns a request line and a header. A field is like "Name: value".
+func Header(method, target string, fields ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: kv\r\n", method, target)
+	for _, field := range fields {
+		b.WriteString(field + "\r\n")
+	}
+	b.WriteString("\r\n")
+	return b.String()
+}
+
+// Request returns a request with a body of known length.
+func Request(method, target, body string, fields ...string) string {
+	length := fmt.Sprintf("Content-Length: %d", len(body))
+	return Header(method, target, append([]string{length}, fields...)...) + body
+}
+
+// Chunked is the field of a header that announces a body in chunks.
+const Chunked = "Transfer-Encoding: chunked"
+
+// Chunks returns chunks as they are sent. An empty one ends the body.
+func Chunks(chunks ...string) string {
+	var b strings.Builder
+	for _, chunk := range chunks {
+		fmt.Fprintf(&b, "%x\r\n%s\r\n", len(chunk), chunk)
+	}
+	return b.String()
 }
 
 // Send sends text as it is.
@@ -49,6 +74,11 @@ func (c Client) Send(text string) {
 	if _, err := io.WriteString(c, text); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// CloseWrite closes the sending half of the connection.
+func (c Client) CloseWrite() {
+	c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 
 // Response reads the next response, which is one to a request of method. The error
@@ -63,6 +93,29 @@ func (c Client) Response(method string) (*http.Response, string, error) {
 	}
 	body, err := io.ReadAll(resp.Body)
 	return resp, string(body), err
+}
+
+// WantResponse reads the next response, which is one to a request of method, and
+// checks its status and its body. It ends the test if there is no response.
+func (c Client) WantResponse(method string, status int, want string) *http.Response {
+	c.t.Helper()
+	resp, got, err := c.Response(method)
+	if err != nil {
+		c.t.Fatalf("response to %s: %v, want %d %.60q", method, err, status, want)
+	}
+	if resp.StatusCode != status || got != want {
+		c.t.Errorf("response to %s: %d %.60q, want %d %.60q", method, resp.StatusCode, got, status, want)
+	}
+	return resp
+}
+
+// WantEnd checks that the connection ends and that no byte comes before.
+func (c Client) WantEnd() {
+	c.t.Helper()
+	if _, err := c.R.Peek(1); err != io.EOF {
+		more, _ := c.R.Peek(c.R.Buffered())
+		c.t.Errorf("%.60q, %v; want the end of the connection", more, err)
+	}
 }
 
 // Do sends a request and reads the response.

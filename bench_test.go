@@ -1,0 +1,293 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"kvactor/actor"
+	"kvactor/httpapi"
+	"kvactor/httpapi/apitest"
+)
+
+// BenchmarkServer compares the server with two others. Each is a process of its own, and
+// they take turns at the same load.
+//
+//   - floor is the least that net/http can do for the same promises. Its handler sets the
+//     same two headers and responds with constant bytes, or reads a PUT into a slice of
+//     its length and keeps it. It has the same timeouts.
+//   - twin is the same server with a map and a lock in the place of the store. It shows
+//     what the owner costs.
+//
+// The metrics are medians of the ratios of one server to another, one ratio a round: rps
+// of requests per second, where more is better, cpu of the CPU time for a request and p99
+// of the 99th percentile of latency, where less is better. The middle half of the ratios
+// lies within the metric that begins with ± of the median.
+//
+// Clients read 8 KiB at a time, as wrk does.
+//
+//	go test -run '^$' -bench Server -benchtime 20x .
+func BenchmarkServer(b *testing.B) {
+	for _, load := range []struct {
+		name     string
+		size     int
+		conns    int
+		requests int // in a round
+	}{
+		{"11 bytes", 11, 50, 20_000},
+		{"5 kB", 5_000, 50, 20_000},
+		{"40 kB", 40_000, 50, 10_000},
+		{"1 MiB", 1 << 20, 8, 400},
+	} {
+		for _, method := range []string{"GET", "PUT"} {
+			b.Run(method+" "+load.name, func(b *testing.B) {
+				value := strings.Repeat("x", load.size)
+				request := apitest.Request("GET", "/kv/key", "")
+				if method == "PUT" {
+					request = apitest.Request("PUT", "/kv/key", value)
+				}
+				var all []*loaded
+				for _, server := range []string{"kvactor", "floor", "twin"} {
+					all = append(all, start(b, command(server), load.conns))
+					all[len(all)-1].dial().Want("PUT", "/kv/key", value, 200, "")
+				}
+				for b.Loop() {
+					for _, l := range all {
+						l.round(load.requests, func() string { return request })
+					}
+				}
+				b.ReportMetric(0, "ns/op")
+				compare(b, all[0], all[1], "floor")
+				compare(b, all[0], all[2], "twin")
+				compare(b, all[2], all[1], "twin/floor")
+			})
+		}
+	}
+}
+
+// BenchmarkMillionKeys compares a server that holds a million keys with values of 100
+// bytes with one that holds a single key. B/key is what the process occupies for a key
+// after a collection, and clear-ms what a clear takes.
+//
+//	go test -run '^$' -bench MillionKeys -benchtime 20x .
+func BenchmarkMillionKeys(b *testing.B) {
+	const million = 1_000_000
+	value := strings.Repeat("x", 100)
+	var all []*loaded
+	for _, keys := range []int{million, 1} {
+		l := start(b, command("kvactor", "-quiet", "-max-store-bytes", strconv.Itoa(1<<30)), 50)
+		var next atomic.Int64
+		l.round(keys, func() string {
+			return apitest.Request("PUT", fmt.Sprintf("/kv/key%07d", next.Add(1)-1), value)
+		})
+		l.took, l.used, l.p99 = nil, nil, nil
+		all = append(all, l)
+	}
+	for b.Loop() {
+		for i, keys := range []int{million, 1} {
+			all[i].round(20_000, func() string {
+				return apitest.Request("GET", fmt.Sprintf("/kv/key%07d", rand.IntN(keys)), "")
+			})
+		}
+	}
+	compare(b, all[0], all[1], "one")
+	for _, l := range all {
+		l.signal(syscall.SIGUSR1)
+		l.dial().Want("GET", "/health", "", 200, "") // collectOnSignal
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(all[0].memory("VmRSS")-all[1].memory("VmRSS"))/million, "B/key")
+	begin := time.Now()
+	all[0].dial().Want("DELETE", "/clear", "", 200, "")
+	b.ReportMetric(time.Since(begin).Seconds()*1000, "clear-ms")
+}
+
+// A loaded is a server, clients that load it, and what was measured in each round.
+type loaded struct {
+	*process
+	clients []apitest.Client
+	took    []time.Duration
+	used    []time.Duration // CPU time
+	p99     []time.Duration // of latency
+}
+
+func start(b *testing.B, cmd *exec.Cmd, conns int) *loaded {
+	b.Helper()
+	l := &loaded{process: launch(b, cmd).discardLog()}
+	for range conns {
+		c := l.dial()
+		c.R = bufio.NewReaderSize(c.Conn, 8<<10)
+		l.clients = append(l.clients, c)
+	}
+	return l
+}
+
+// round sends n requests over all connections at once.
+func (l *loaded) round(n int, request func() string) {
+	begin, used := time.Now(), l.cpu()
+	latencies := make([][]time.Duration, len(l.clients))
+	var wg sync.WaitGroup
+	for i, c := range l.clients {
+		wg.Go(func() {
+			for range (n + i) / len(l.clients) {
+				begin := time.Now()
+				_, err := io.WriteString(c, request())
+				if err == nil {
+					err = c.Skip()
+				}
+				if err != nil {
+					l.t.Error(err)
+					return
+				}
+				latencies[i] = append(latencies[i], time.Since(begin))
+			}
+		})
+	}
+	wg.Wait()
+	l.took = append(l.took, time.Since(begin))
+	l.used = append(l.used, l.cpu()-used)
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	l.p99 = append(l.p99, all[len(all)*99/100])
+}
+
+// compare reports the ratios of l to other.
+func compare(b *testing.B, l, other *loaded, name string) {
+	for _, metric := range []struct {
+		name string
+		a, b []time.Duration
+	}{{"rps", other.took, l.took}, {"cpu", l.used, other.used}, {"p99", l.p99, other.p99}} {
+		var ratios []float64
+		for i := range metric.a {
+			ratios = append(ratios, float64(metric.a[i])/float64(max(1, metric.b[i])))
+		}
+		slices.Sort(ratios)
+		n := len(ratios)
+		b.ReportMetric(ratios[n/2], metric.name+"/"+name)
+		b.ReportMetric((ratios[n*3/4]-ratios[n/4])/2, "±"+metric.name+"/"+name)
+	}
+}
+
+// listen begins the server of a role other than kvactor, with the flags of kvactor.
+func listen() (net.Listener, config) {
+	cfg, err := parseFlags(os.Args[1:], systemMemory(os.DirFS("/")), os.Stderr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", cfg.addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprintln(os.Stderr, "Server listening on", listener.Addr())
+	return listener, cfg
+}
+
+// serveFloor serves the value that was put last, whatever its key.
+func serveFloor() {
+	listener, _ := listen()
+	var stored atomic.Pointer[[]byte]
+	server := http.Server{
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+	}
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = []string{"text/plain; charset=utf-8"}
+		w.Header()["Cache-Control"] = []string{"no-store"}
+		switch r.Method {
+		case "GET":
+			value := *stored.Load()
+			if len(value) > 2<<10 { // net/http would send chunks
+				w.Header()["Content-Length"] = []string{strconv.Itoa(len(value))}
+			}
+			w.Write(value)
+		case "PUT":
+			value := make([]byte, r.ContentLength)
+			if _, err := io.ReadFull(r.Body, value); err != nil {
+				return
+			}
+			stored.Store(&value)
+		}
+	})
+	log.Fatal(server.Serve(listener))
+}
+
+// serveTwin serves the same API as the server does, from a lockedStore.
+func serveTwin() {
+	debug.SetGCPercent(gcPercent) // as in main
+	listener, cfg := listen()
+	store := &lockedStore{values: make(map[string][]byte)}
+	log.Fatal(httpapi.NewServer(listener, store, httpapi.NewLog(os.Stderr), cfg.http).Serve())
+}
+
+// A lockedStore is a store with a lock and without a budget.
+type lockedStore struct {
+	mu     sync.RWMutex
+	values map[string][]byte // guarded by mu
+}
+
+func (s *lockedStore) Get(_ context.Context, key string) ([]byte, bool, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	value, found := s.values[key]
+	return value, found, nil
+}
+
+func (s *lockedStore) Put(_ context.Context, key string, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.values[key] = value
+	return nil
+}
+
+func (s *lockedStore) Create(_ context.Context, key string, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, found := s.values[key]; found {
+		return actor.ErrExists
+	}
+	s.values[key] = value
+	return nil
+}
+
+func (s *lockedStore) Replace(_ context.Context, key string, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, found := s.values[key]; !found {
+		return actor.ErrNotFound
+	}
+	s.values[key] = value
+	return nil
+}
+
+func (s *lockedStore) Delete(_ context.Context, key string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, found := s.values[key]
+	delete(s.values, key)
+	return found, nil
+}
+
+func (s *lockedStore) Clear(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.values)
+	return nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"kvactor/httpapi"
+)
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"-h", 0, "-addr host:port\n    \tlisten on"},
+		{"-h", 0, "-max-value-bytes n\n    \trefuse a value of more than"},
+		{"-h", 0, "-max-store-bytes n\n    \tstore at most"},
+		{"-h", 0, "-max-conns n\n    \tkeep at most"},
+		{"-h", 0, "-quiet\n    \tdo not log"},
+		{"-port 80", 2, "not defined: -port"},
+		{"serve", 2, `unexpected argument: "serve"`},
+		{"-quiet serve", 2, `unexpected argument: "serve"`},
+		{"-max-value-bytes 0", 2, "-max-value-bytes must be at least 1"},
+		{"-max-value-bytes 64MiB", 2, `invalid value "64MiB" for flag -max-value-bytes`},
+		{"-max-store-bytes 0", 2, "-max-store-bytes must be at least 1"},
+		{"-max-store-bytes -1", 2, "-max-store-bytes must be at least 1"},
+		{"-max-conns 0", 2, "-max-conns must be at least 1"},
+		{"-quiet=maybe", 2, `invalid boolean value "maybe" for -quiet`},
+		{"-addr=", 2, "-addr must be host:port"},
+		{"-addr 127.0.0.1:", 2, "-addr must be host:port"},
+		{"-addr 127.0.0.1", 2, "-addr must be host:port"},
+		{"-addr 127.0.0.1:65536", 1, "65536"},
+	} {
+		code, out := refuse(t, strings.Fields(test.args)...)
+		if code != test.code || !strings.Contains(out, test.says) {
+			t.Errorf("kvactor %s: exit code %d, %q; want %d, %q", test.args, code, out, test.code, test.says)
+		}
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	p := kvactor(t)
+	if code, out := refuse(t, "-addr", p.addr); code != 1 || !strings.Contains(out, "address already in use") {
+		t.Errorf("exit code %d, %q; want 1, address already in use", code, out)
+	}
+}
+
+// refuse runs a server that should end without serving, and returns its exit code and
+// what it says. It kills a server that serves.
+func refuse(t *testing.T, args ...string) (code int, out string) {
+	cmd := command("kvactor", args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+	text, _ := cmd.CombinedOutput()
+	return cmd.ProcessState.ExitCode(), string(text)
+}
+
+func TestAddress(t *testing.T) {
+	for addr, want := range map[string]string{
+		"[::]:8080":      "0.0.0.0:8080",
+		"0.0.0.0:8080":   "0.0.0.0:8080",
+		"127.0.0.1:8080": "127.0.0.1:8080",
+		"[::1]:8080":     "[::1]:8080",
+	} {
+		tcp, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := address(tcp); got != want {
+			t.Errorf("address(%s) = %s, want %s", addr, got, want)
+		}
+	}
+}
+
+func TestDefaultsFollowTheMemory(t *testing.T) {
+	for _, test := range []struct {
+		memory                        int64
+		args                          string
+		store, value, inflight, conns int64
+	}{
+		{256 << 20, "", 96 << 20, 16 << 20, 32 << 20, 256},
+		{1 << 30, "", 384 << 20, 64 << 20, 128 << 20, 1024},
+		{16 << 30, "", 6 << 30, 64 << 20, 2 << 30, 16384},
+		{math.MaxInt64, "", 384 << 20, 64 << 20, 128 << 20, 1024}, // unknown: as 1 GiB
+		{1, "", 1, 1, 1, 1},
+
+		{256 << 20, "-max-value-bytes 1000", 96 << 20, 1000, 32 << 20, 256},
+		{256 << 20, "-max-value-bytes 40000000", 96 << 20, 40e6, 40e6, 256}, // more than an eighth
+		{256 << 20, "-max-value-bytes 9000000000", 96 << 20, 256 << 20, 256 << 20, 256},
+	} {
+		got, err := parseFlags(strings.Fields(test.args), test.memory, io.Discard)
+		want := config{":8080", test.store, httpapi.Config{
+			MaxValueBytes: test.value, MaxInflightBytes: test.inflight, MaxConns: int(test.conns)}}
+		if got != want || err != nil {
+			t.Errorf("%d bytes, %q: %+v, %v; want %+v", test.memory, test.args, got, err, want)
+		}
+	}
+}
+
+// The second line of the log has the limits in force, and these are the limits that
+// the server enforces.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	cmd := command("kvactor", "-max-value-bytes", "1000", "-max-store-bytes", "2500", "-max-conns", "1")
+	cmd.Env = append(cmd.Env, fmt.Sprint("GOMEMLIMIT=", 64<<20))
+	p := launch(t, cmd)
+	p.stderr.SetReadDeadline(time.Now().Add(time.Minute)) // in case a line is missing
+	const want = "Limits: -max-value-bytes=1000 -max-store-bytes=2500 -max-conns=1 GOMEMLIMIT=67108864, 8388608 bytes in flight each way\n"
+	if line, err := p.log.ReadString('\n'); line != want {
+		t.Errorf("the second line of the log is %q, %v; want %q", line, err, want)
+	}
+
+	value := strings.Repeat("x", 1000)
+	first := p.beginUpload() // takes the only connection
+	const taken = "All 1 connections are taken, others wait\n"
+	if line, err := p.log.ReadString('\n'); line != taken {
+		t.Errorf("logged %q, %v; want %q", line, err, taken)
+	}
+	first.Close()
+	p.dial().Want("PUT", "/kv/a", value+"x", 413, "value too large")
+	p.dial().Want("PUT", "/kv/a", value, 200, "")
+	p.dial().Want("PUT", "/kv/b", value, 200, "")
+	p.dial().Want("PUT", "/kv/c", value, 507, "store is full")
+}

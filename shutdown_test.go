@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"kvactor/httpapi/apitest"
+)
+
+// A signal ends all connections that have no request, while a request that has begun
+// still gets its response.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			p := kvactor(t).discardLog()
+			var without []apitest.Client
+			for i := range 45 {
+				c := p.dial()
+				without = append(without, c)
+				switch {
+				case i < 20: // silent
+				case i < 40:
+					c.Want("GET", "/health", "", 200, "") // idle from now on
+				default:
+					c.Send("GET /kv/a HTTP/1.1\r\nHost: k") // half a header
+				}
+			}
+			uploading := p.beginUpload() // all others were accepted before
+
+			p.end(sig)
+			for i, c := range without {
+				if b, err := c.R.ReadByte(); err == nil {
+					t.Errorf("connection %d reads %q, want its end", i, b)
+				}
+			}
+			if conn, err := net.Dial("tcp", p.addr); err == nil {
+				conn.Close()
+				t.Error("the server accepts a new connection")
+			}
+			uploading.Send("0123456789")
+			uploading.WantResponse("PUT", 200, "")
+			p.wantExit(0)
+		})
+	}
+}
+
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	t.Parallel()
+	cmd := command("kvactor")
+	ignoring := exec.Command("sh", "-c", `trap "" INT HUP; exec "$0" "$@"`, cmd.Path)
+	ignoring.Env = cmd.Env
+	p := launch(t, ignoring)
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		p.signal(sig)
+		for range 100 { // the server would stop soon
+			c := p.dial()
+			c.Want("GET", "/health", "", 200, "")
+			c.Close()
+		}
+	}
+	p.end(syscall.SIGTERM)
+	log, _ := io.ReadAll(p.log)
+	if !strings.HasSuffix(string(log), "GET /health returning 200\nServer stopping\nServer stopped\n") {
+		t.Errorf("logged %q", log)
+	}
+	p.wantExit(0)
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	p := kvactor(t)
+	p.readLimits()
+	p.beginUpload()
+	p.end(syscall.SIGTERM)
+	if line, err := p.log.ReadString('\n'); line != "Server stopping\n" {
+		t.Fatalf("logged %q, %v", line, err)
+	}
+	p.end(syscall.SIGTERM)
+	p.cmd.Wait()
+	if status := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("the server ended with %v, want the signal", p.cmd.ProcessState)
+	}
+}
+
+// A signal may arrive at any moment after main has asked for signals. One that is sent
+// to a process could arrive before, so this test calls run.
+func TestSignalWhileStarting(t *testing.T) {
+	t.Parallel()
+	cfg, err := parseFlags([]string{"-addr", "127.0.0.1:0"}, 256<<20, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		signals := make(chan os.Signal, 1)
+		if i == 0 {
+			signals <- syscall.SIGTERM
+		} else {
+			go func() {
+				for range i {
+					runtime.Gosched()
+				}
+				signals <- syscall.SIGTERM
+			}()
+		}
+		var log bytes.Buffer
+		err := run(cfg, signals, &log)
+		if err != nil || !strings.HasSuffix(log.String(), "\nServer stopping\nServer stopped\n") {
+			t.Fatalf("run returns %v and logs %q", err, log.String())
+		}
+	}
+}
+
+func TestSignalAfterTheFirstLine(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		p := kvactor(t)
+		p.end(syscall.SIGTERM)
+		p.wantExit(0)
+	}
+}
+
+func TestShutdownCutsOffRequestsThatDoNotFinish(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as a shutdown may")
+	}
+	t.Parallel()
+	p := kvactor(t)
+	p.readLimits()
+	stalled := p.beginUpload()
+	moving := p.dial()
+	moving.Send(apitest.Header("PUT", "/kv/a", apitest.Chunked, "Expect: 100-continue"))
+	moving.WantResponse("PUT", 100, "") // it has begun
+	go func() {
+		for range time.Tick(10 * time.Millisecond) {
+			if _, err := io.WriteString(moving, apitest.Chunks("x")); err != nil {
+				return
+			}
+		}
+	}()
+
+	p.end(syscall.SIGTERM)
+	log, _ := io.ReadAll(p.log)
+	if !strings.HasSuffix(string(log), "Server stopped\n") || strings.Contains(string(log), "accepted") {
+		t.Errorf("logged %q", log)
+	}
+	p.wantExit(0)
+	for _, c := range []apitest.Client{moving, stalled} {
+		if resp, _, err := c.Response("PUT"); err == nil && resp.StatusCode == 200 {
+			t.Error("a request that did not finish gets 200")
+		}
+	}
+}
+
+// A PUT is logged as accepted if and only if its client gets 200.
+func TestShutdownUnderLoad(t *testing.T) {
+	t.Parallel()
+	rounds := 5
+	if testing.Short() {
+		rounds = 2
+	}
+	for range rounds {
+		p := kvactor(t)
+		accepted := make(chan []string, 1)
+		go func() {
+			log, _ := io.ReadAll(p.log)
+			var keys []string
+			for _, match := range acceptedPut.FindAllSubmatch(log, -1) {
+				keys = append(keys, string(match[1]))
+			}
+			accepted <- keys
+		}()
+
+		const clients = 50
+		var busy, ended sync.WaitGroup
+		busy.Add(clients)
+		served := make([][]string, clients)
+		for i := range clients {
+			ended.Go(func() {
+				served[i] = putUntilShutdown(p, fmt.Sprintf("%d.", i), i%2 == 0, busy.Done)
+			})
+		}
+		busy.Wait()
+		p.end(syscall.SIGTERM)
+		ended.Wait()
+
+		logged, got200 := <-accepted, slices.Concat(served...)
+		slices.Sort(logged)
+		slices.Sort(got200)
+		if !slices.Equal(logged, got200) {
+			t.Errorf("%d PUTs were logged as accepted, and %d got 200, or not the same", len(logged), len(got200))
+		}
+		p.wantExit(0)
+	}
+}
+
+var acceptedPut = regexp.MustCompile(`(?m)^PUT /kv/(\S+) accepted, value=x$`)
+
+// putUntilShutdown puts one key after another, on one connection or on one for each,
+// and calls busy when the server has served some. It returns the keys of the PUTs that
+// were served when a connection fails.
+func putUntilShutdown(p *process, prefix string, keepAlive bool, busy func()) (served []string) {
+	var c apitest.Client
+	for i := 0; ; i++ {
+		if i == 5 {
+			busy()
+		}
+		if c.Conn == nil || !keepAlive {
+			conn, err := net.Dial("tcp", p.addr)
+			if err != nil {
+				return served
+			}
+			defer conn.Close()
+			c = apitest.New(p.t, conn)
+		}
+		key := fmt.Sprint(prefix, i)
+		resp, body, err := c.Do("PUT", "/kv/"+key, "x")
+		switch {
+		case err == io.ErrUnexpectedEOF:
+			p.t.Error("a response was cut short")
+			return served
+		case err != nil:
+			return served
+		case resp.StatusCode != 200:
+			p.t.Errorf("PUT /kv/%s: %d %q", key, resp.StatusCode, body)
+		}
+		served = append(served, key)
+	}
+}

@@ -1,0 +1,432 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"kvactor/httpapi/apitest"
+)
+
+// The memory of the containers that TestSiege attacks. An attack that takes many small
+// requests has a small one, which is soon full.
+const (
+	container      = 256 << 20
+	smallContainer = 32 << 20
+)
+
+// TestSiege checks that the server survives in a container with little memory, with
+// default settings and whatever clients do, and that nothing is lost: no data, no
+// connection, no unit of the values in flight.
+func TestSiege(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("measures memory as Linux does")
+	}
+	binary := filepath.Join(t.TempDir(), "kvactor") // as in the Dockerfile
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+
+	for _, attack := range []struct {
+		name   string
+		long   bool // not for -short
+		memory int64
+		run    func(s *siege)
+	}{
+		{name: "values of 1 byte", memory: smallContainer, run: func(s *siege) { s.fill("key", text(1)) }},
+		{name: "values of megabytes", memory: container, run: func(s *siege) {
+			s.fill("key", text(1<<20))
+			s.clear()
+			s.fill("key", text(5<<20))
+		}},
+
+		{name: "uploads that are too large", long: true, memory: container, run: func(s *siege) {
+			s.fill("full", text(1<<20))
+			s.uploadAtOnce(16, 60e6, 413, 503)
+		}},
+		{name: "uploads as large as possible", memory: container, run: func(s *siege) {
+			s.uploadAtOnce(4, s.limits.http.MaxValueBytes, 200, 503)
+			s.uploadAtOnce(16, s.limits.http.MaxValueBytes, 200, 503, 507)
+			s.fill("full", text(1<<20))
+			s.uploadAtOnce(16, s.limits.http.MaxValueBytes, 200, 503, 507)
+		}},
+		{name: "a burst of 400 uploads of 1 MB", memory: container, run: func(s *siege) {
+			atOnce(400, func(i int) {
+				status := 503
+				for range 10 { // 503 means later
+					if status == 503 {
+						status = s.upload(key("burst", i%50), text(1e6), false)
+					}
+				}
+				if status != 200 {
+					s.t.Errorf("PUT: %d, want 200", status)
+				}
+			})
+			s.fill("full", text(1<<20))
+			s.uploadAtOnce(100, 1e6, 503, 507)
+		}},
+
+		{name: "uploads that stall", long: true, memory: container, run: func(s *siege) {
+			conns := s.connect(50)
+			atOnce(len(conns), func(i int) {
+				io.WriteString(conns[i], apitest.Header("PUT", "/kv/stalls", fmt.Sprint("Content-Length: ", s.limits.http.MaxValueBytes)))
+				io.WriteString(conns[i], text(rand.Int64N(1<<20)))
+			})
+		}},
+		{name: "uploads that trickle", long: true, memory: container, run: func(s *siege) {
+			conns := s.connect(100)
+			for i, conn := range conns {
+				io.WriteString(conn, apitest.Header("PUT", "/kv/trickles", []string{apitest.Chunked, "Content-Length: 4000000"}[i%2]))
+			}
+			for range 40 {
+				for _, conn := range conns {
+					io.WriteString(conn, apitest.Chunks(text(10_000))) // to some it is a part of the value
+				}
+			}
+		}},
+		{name: "uploads that are torn", long: true, memory: container, run: func(s *siege) {
+			conns := s.connect(30)
+			atOnce(len(conns), func(i int) {
+				io.WriteString(conns[i], apitest.Header("PUT", "/kv/torn", "Content-Length: 10000000"))
+				io.WriteString(conns[i], text(rand.Int64N(10e6)))
+				conns[i].Close()
+			})
+		}},
+		{name: "uploads that are not UTF-8", long: true, memory: container, run: func(s *siege) {
+			s.fill("full", text(1<<20))
+			atOnce(4, func(i int) {
+				for range 3 {
+					if status := s.upload("binary", text(8<<20)+"\xff", i%2 == 1); status != 400 && status != 503 {
+						s.t.Errorf("PUT: %d, want 400 or 503", status)
+					}
+				}
+			})
+		}},
+
+		{name: "headers of empty fields without an end", memory: container, run: func(s *siege) {
+			s.sendHeaders(func(i int) string { return fmt.Sprintf("%d:\r\n", i) })
+		}},
+		{name: "headers of one field without an end", long: true, memory: container, run: func(s *siege) {
+			s.sendHeaders(func(int) string { return "a long name" })
+		}},
+
+		{name: "slow readers of values that change", memory: container, run: func(s *siege) {
+			for i := range 60 { // only the first readers get units
+				s.upload("changes", text(5<<20), i%2 == 0)
+				s.read("changes")
+				if i%8 == 7 {
+					s.clear()
+				}
+			}
+		}},
+		{name: "slow readers of many values", long: true, memory: container, run: func(s *siege) {
+			stored := s.fill("old", text(1<<20))
+			for i := range 2 * stored {
+				s.read(key("old", i%stored))
+			}
+			for i := range stored {
+				s.upload(key("old", i), text(1<<20-1), false)
+			}
+			s.clear()
+			s.fill("new", text(1<<20))
+		}},
+
+		{name: "keys deleted but for one", long: true, memory: smallContainer, run: func(s *siege) {
+			stored := s.fill("small", text(500))
+			s.pipeline(stored-1, func(w *bufio.Writer, i int) error { return writeDelete(w, key("small", i)) })
+			s.fill("large", text(10_000))
+		}},
+		{name: "keys replaced by others", long: true, memory: smallContainer, run: func(s *siege) {
+			stored := s.fill("old", text(500))
+			if served := s.pipeline(2*stored, func(w *bufio.Writer, i int) error {
+				if i%2 == 0 {
+					return writeDelete(w, key("old", i/2))
+				}
+				return writePut(w, key("new", i/2), text(500), i%4 == 1)
+			}); served != 2*stored {
+				s.t.Errorf("%d keys were replaced, want %d", served/2, stored)
+			}
+		}},
+	} {
+		t.Run(attack.name, func(t *testing.T) {
+			if attack.long && testing.Short() {
+				t.Skip("one of many")
+			}
+			t.Parallel()
+			s := startSiege(t, binary, attack.memory)
+			attack.run(s)
+			s.closeAll()
+
+			s.wantNothingLost()
+			peak := s.peak()
+			t.Logf("the server has used up to %d of %d MiB", peak>>20, attack.memory>>20)
+			if peak > attack.memory/16*15 {
+				t.Error("want at most 15/16 of them")
+			}
+		})
+	}
+}
+
+// A siege is an attack on a server that has the memory of a container.
+type siege struct {
+	*process
+	limits config
+	peak   func() int64 // returns the most memory that the server has used
+	conns  []net.Conn   // open until the attack is over
+}
+
+// startSiege launches binary in a control group that has memory bytes. Where that is
+// impossible, the server gets the limits that it would have chosen in it.
+func startSiege(t *testing.T, binary string, memory int64) *siege {
+	t.Helper()
+	s := new(siege)
+	var cmd *exec.Cmd
+	if group, err := newGroup(t, memory); err == nil {
+		cmd = group.command(binary, "-quiet")
+		s.peak = func() int64 {
+			text, err := os.ReadFile(group.peak)
+			n, numberErr := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+			if err := errors.Join(err, numberErr); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	} else {
+		t.Log("no control group can be made: ", err)
+		cfg, _ := parseFlags(nil, memory, io.Discard)
+		cmd = exec.Command(binary, "-quiet",
+			"-max-store-bytes", fmt.Sprint(cfg.maxStoreBytes), "-max-conns", fmt.Sprint(cfg.http.MaxConns))
+		cmd.Env = append(os.Environ(), fmt.Sprint("GOMEMLIMIT=", memory/8*5))
+		s.peak = func() int64 { return s.memory("VmHWM") }
+	}
+	s.process = launch(t, cmd)
+	s.limits, _ = s.readLimits()
+	s.clear()
+	return s
+}
+
+// text returns a value of n bytes, up to 64 MiB. All values share their bytes, which do
+// not repeat at the distance of the parts in which large values travel.
+func text(n int64) string { return allText()[:n] }
+
+var allText = sync.OnceValue(func() string {
+	var numbers strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&numbers, "%d ", i)
+	}
+	return strings.Repeat(numbers.String(), 64<<20/numbers.Len()+1)
+})
+
+// key returns a key. Keys with the same prefix have the same length.
+func key(prefix string, i int) string { return fmt.Sprintf("%s%06d", prefix, i) }
+
+// atOnce calls f in n goroutines and waits until all have returned.
+func atOnce(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+// connect opens n connections.
+func (s *siege) connect(n int) []net.Conn {
+	s.t.Helper()
+	for range n {
+		conn, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.conns = append(s.conns, conn)
+	}
+	return s.conns[len(s.conns)-n:]
+}
+
+// closeAll closes the connections that connect has opened.
+func (s *siege) closeAll() {
+	for _, conn := range s.conns {
+		conn.Close()
+	}
+	s.conns = nil
+}
+
+// clear removes every key, and then stores the value that is read in the end.
+func (s *siege) clear() {
+	s.t.Helper()
+	s.want("DELETE", "/clear", "", "")
+	s.want("PUT", "/kv/kept", text(60_000), "")
+}
+
+// want sends a request, over a connection of its own because the server may close it
+// after the response, and checks that the response has status 200 and that body.
+func (s *siege) want(method, path, value, body string) {
+	s.t.Helper()
+	c := s.dial()
+	defer c.Close()
+	c.Want(method, path, value, 200, body)
+}
+
+// upload puts value, of known length or chunked, and returns the status of the response.
+func (s *siege) upload(key, value string, chunked bool) int {
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Error(err)
+		return 0
+	}
+	defer conn.Close()
+	go func() {
+		w := bufio.NewWriter(conn)
+		writePut(w, key, value, chunked)
+		w.Flush()
+	}()
+	resp, _, err := apitest.New(s.t, conn).Response("PUT")
+	if err != nil {
+		s.t.Errorf("PUT of %d bytes: %v", len(value), err)
+		return 0
+	}
+	return resp.StatusCode
+}
+
+// uploadAtOnce uploads n values at once. Every other value is chunked. The status of each
+// response must be in want.
+func (s *siege) uploadAtOnce(n int, size int64, want ...int) {
+	s.t.Helper()
+	atOnce(n, func(i int) {
+		if status := s.upload(key("upload", i), text(size), i%2 == 1); !slices.Contains(want, status) {
+			s.t.Errorf("PUT: %d, want one of %d", status, want)
+		}
+	})
+}
+
+// pipeline sends n requests on one connection without waiting for responses. It returns
+// how many were served with status 200 before the first with status 507.
+func (s *siege) pipeline(n int, write func(w *bufio.Writer, i int) error) (served int) {
+	s.t.Helper()
+	c := s.dial()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		w := bufio.NewWriterSize(c, 64<<10)
+		for i := 0; i < n && write(w, i) == nil; i++ {
+		}
+		w.Flush()
+	}()
+	for ; served < n; served++ {
+		if err := c.Skip(); err != nil {
+			if !strings.Contains(err.Error(), " 507 ") {
+				s.t.Errorf("after %d requests: %v", served, err)
+			}
+			break
+		}
+	}
+	// What was sent afterwards is served, too. Wait for that.
+	c.CloseWrite()
+	io.Copy(io.Discard, c.R)
+	c.Close()
+	<-sent
+	return served
+}
+
+// writePut writes a PUT, of known length or chunked.
+func writePut(w *bufio.Writer, key, value string, chunked bool) error {
+	format, end := "PUT /kv/%s HTTP/1.1\r\nHost: kv\r\nContent-Length: %d\r\n\r\n", ""
+	if chunked {
+		format, end = "PUT /kv/%s HTTP/1.1\r\nHost: kv\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", "\r\n0\r\n\r\n"
+	}
+	fmt.Fprintf(w, format, key, len(value))
+	w.WriteString(value)
+	_, err := w.WriteString(end)
+	return err
+}
+
+func writeDelete(w *bufio.Writer, key string) error {
+	_, err := fmt.Fprintf(w, "DELETE /kv/%s HTTP/1.1\r\nHost: kv\r\n\r\n", key)
+	return err
+}
+
+// fill puts value under one key after another until the store is full, and returns
+// under how many. Every other value is chunked.
+func (s *siege) fill(prefix, value string) (stored int) {
+	s.t.Helper()
+	return s.pipeline(math.MaxInt, func(w *bufio.Writer, i int) error {
+		return writePut(w, key(prefix, i), value, i%2 == 1)
+	})
+}
+
+// sendHeaders fills the store and then opens many connections with headers that never
+// end. A header consists of one piece after another and is almost as large as the server
+// allows.
+func (s *siege) sendHeaders(piece func(i int) string) {
+	s.t.Helper()
+	s.fill("full", text(1<<20))
+	header := []byte("GET /kv/key HTTP/1.1\r\nHost: kv\r\nx")
+	for i := 0; len(header) < 8900; i++ {
+		header = append(header, piece(i)...)
+	}
+	for _, conn := range s.connect(600) {
+		conn.Write(header)
+	}
+	line, err := s.log.ReadString('\n')
+	if !strings.HasPrefix(line, "All ") {
+		s.t.Errorf("logged %q, %v; want that all connections are taken", line, err)
+	}
+}
+
+// read asks for the value of key and reads nothing of the response.
+func (s *siege) read(key string) {
+	s.t.Helper()
+	conn := s.connect(1)[0]
+	conn.(*net.TCPConn).SetReadBuffer(4096)
+	io.WriteString(conn, apitest.Request("GET", "/kv/"+key, ""))
+}
+
+// wantNothingLost checks that the server works as it did before the attack.
+func (s *siege) wantNothingLost() {
+	s.t.Helper()
+
+	s.want("GET", "/kv/kept", "", text(60_000))
+	s.clear()
+
+	// As many requests as there may be connections are served at once. So all
+	// connections of the attack have ended, and their handlers hold no units.
+	clients := make([]apitest.Client, s.limits.http.MaxConns)
+	for i := range clients {
+		clients[i] = s.beginUpload()
+	}
+	for _, c := range clients {
+		c.Send("0123456789")
+		c.WantResponse("PUT", 200, "")
+		c.Close()
+	}
+
+	// A chunked value of the largest size takes all units, and so do two readers.
+	s.clear()
+	value := text(s.limits.http.MaxValueBytes)
+	if status := s.upload("largest", value, true); status != 200 {
+		s.t.Errorf("PUT of %d bytes, chunked: %d, want 200", len(value), status)
+	}
+	readers := []apitest.Client{s.dial(), s.dial()}
+	for _, c := range readers {
+		c.Send(apitest.Request("GET", "/kv/largest", ""))
+	}
+	for _, c := range readers {
+		c.R.Peek(1) // both get their responses before one is read
+	}
+	for _, c := range readers {
+		c.WantResponse("GET", 200, value)
+	}
+}
