@@ -88,15 +88,15 @@ func TestDefaultsFollowTheMemory(t *testing.T) {
 		args                          string
 		store, value, inflight, conns int64
 	}{
-		{256 << 20, "", 96 << 20, 16 << 20, 32 << 20, 256},
-		{1 << 30, "", 384 << 20, 64 << 20, 128 << 20, 1024},
-		{16 << 30, "", 6 << 30, 64 << 20, 2 << 30, 16384},
-		{math.MaxInt64, "", 384 << 20, 64 << 20, 128 << 20, 1024}, // unknown: as 1 GiB
+		{256 << 20, "", 96 << 20, 16 << 20, 32 << 20, 170},
+		{1 << 30, "", 384 << 20, 64 << 20, 128 << 20, 682},
+		{16 << 30, "", 6 << 30, 64 << 20, 2 << 30, 10922},
+		{math.MaxInt64, "", 384 << 20, 64 << 20, 128 << 20, 682}, // unknown: as 1 GiB
 		{1, "", 1, 1, 1, 1},
 
-		{256 << 20, "-max-value-bytes 1000", 96 << 20, 1000, 32 << 20, 256},
-		{256 << 20, "-max-value-bytes 40000000", 96 << 20, 40e6, 40e6, 256}, // more than an eighth
-		{256 << 20, "-max-value-bytes 9000000000", 96 << 20, 256 << 20, 256 << 20, 256},
+		{256 << 20, "-max-value-bytes 1000", 96 << 20, 1000, 32 << 20, 170},
+		{256 << 20, "-max-value-bytes 40000000", 96 << 20, 40e6, 40e6, 170}, // more than an eighth
+		{256 << 20, "-max-value-bytes 9000000000", 96 << 20, 256 << 20, 256 << 20, 170},
 	} {
 		got, err := parseFlags(strings.Fields(test.args), test.memory, io.Discard)
 		want := config{":8080", test.store, httpapi.Config{

@@ -45,6 +45,7 @@ func collectOnSignal() {
 	signal.Notify(signals, syscall.SIGUSR1)
 	for range signals {
 		debug.FreeOSMemory()
+		fmt.Fprintln(os.Stderr, "collected")
 	}
 }
 

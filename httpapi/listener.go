@@ -60,8 +60,8 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
-		tcp.SetReadBuffer(socketBuffer)
-		tcp.SetWriteBuffer(socketBuffer)
+		tcp.SetReadBuffer(receiveBuffer)
+		tcp.SetWriteBuffer(sendBuffer)
 	}
 	keep := context.AfterFunc(l.closed, func() { c.Close() })
 	return &conn{c.(halfCloser), keep}, nil
