@@ -27,6 +27,11 @@ const (
 
 // A Store is what the API needs of the store behind it. *actor.Store is one, and
 // describes the methods. Many goroutines call them at once.
+//
+// The handlers call the methods with a context that is never done. net/http cancels the
+// context of a request when the client closes its sending half, although the client
+// still waits for the response. The owner takes a microsecond, so giving up would save
+// nothing.
 type Store interface {
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
 	Put(ctx context.Context, key string, value []byte) error
@@ -35,12 +40,6 @@ type Store interface {
 	Delete(ctx context.Context, key string) (found bool, err error)
 	Clear(ctx context.Context) error
 }
-
-// The handlers call the store with a context that is never done. net/http cancels
-// the context of a request when the client closes its sending half, although the
-// client still waits for the response. The owner takes a microsecond, so giving up
-// would save nothing.
-var background = context.Background()
 
 // An api serves requests. Its fields do not change.
 type api struct {
@@ -144,7 +143,7 @@ func (a *api) put(x *exchange, key string) response {
 		return valueTooLarge
 	}
 	if n > 0 {
-		ctx, cancel := context.WithTimeout(background, busyTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
 		defer cancel()
 		if err := a.incoming.acquire(ctx, n); err != nil {
 			return serverBusy
@@ -219,11 +218,11 @@ func (a *api) putValue(x *exchange, key string, value []byte) response {
 	var err error
 	switch conditionOf(x.r.Header) {
 	case always:
-		err = a.store.Put(background, key, value)
+		err = a.store.Put(context.Background(), key, value)
 	case ifAbsent:
-		err = a.store.Create(background, key, value)
+		err = a.store.Create(context.Background(), key, value)
 	case ifPresent:
-		err = a.store.Replace(background, key, value)
+		err = a.store.Replace(context.Background(), key, value)
 	case never:
 		return conditionFailed
 	}
@@ -234,7 +233,7 @@ func (a *api) putValue(x *exchange, key string, value []byte) response {
 }
 
 func (a *api) get(x *exchange, key string) response {
-	value, found, err := a.store.Get(background, key)
+	value, found, err := a.store.Get(context.Background(), key)
 	n := units(int64(len(value)))
 	switch {
 	case err != nil:
@@ -252,14 +251,14 @@ func (a *api) get(x *exchange, key string) response {
 // again. While it waits it holds no value, because that value may be replaced and would
 // stay in memory.
 func (a *api) getLater(x *exchange, key string, n int64) response {
-	ctx, cancel := context.WithTimeout(background, busyTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
 	defer cancel()
 	for {
 		if err := a.outgoing.acquire(ctx, n); err != nil {
 			return serverBusy
 		}
 		x.units = n
-		value, found, err := a.store.Get(background, key)
+		value, found, err := a.store.Get(context.Background(), key)
 		n = units(int64(len(value)))
 		switch {
 		case err != nil:
@@ -279,13 +278,13 @@ func (a *api) delete(x *exchange, key string) response {
 		return conditionFailed
 	}
 	if condition == ifAbsent { // then there is nothing to delete
-		_, found, err := a.store.Get(background, key)
+		_, found, err := a.store.Get(context.Background(), key)
 		if err == nil && found {
 			return conditionFailed
 		}
 		return result(err)
 	}
-	found, err := a.store.Delete(background, key)
+	found, err := a.store.Delete(context.Background(), key)
 	if err == nil && !found && condition == ifPresent {
 		return conditionFailed
 	}
@@ -293,13 +292,13 @@ func (a *api) delete(x *exchange, key string) response {
 }
 
 func (a *api) clear() response {
-	return result(a.store.Clear(background))
+	return result(a.store.Clear(context.Background()))
 }
 
 // health asks for a key that no client can store: any reply shows that the owner
 // serves requests.
 func (a *api) health() response {
-	ctx, cancel := context.WithTimeout(background, healthTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
 	defer cancel()
 	_, _, err := a.store.Get(ctx, "")
 	return result(err)

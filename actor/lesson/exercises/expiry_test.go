@@ -1,0 +1,108 @@
+//go:build expiry
+
+package exercises
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+	"weak"
+)
+
+func TestExpiry(t *testing.T) {
+	mustPutFor := func(t *testing.T, store *Store, key, value string, lifetime time.Duration) {
+		t.Helper()
+		if err := store.PutFor(t.Context(), key, value, lifetime); err != nil {
+			t.Fatalf("PutFor(%q, %q) returned %v", key, value, err)
+		}
+	}
+
+	t.Run("a key goes when its time is over", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			mustPut(t, store, "b", "stays")
+			mustPutFor(t, store, "a", "goes", 2*time.Second)
+			time.Sleep(time.Second)
+			wantValue(t, store, "a", "goes")
+			time.Sleep(2 * time.Second)
+			wantValue(t, store, "a", "")
+			wantValue(t, store, "b", "stays")
+		})
+	})
+
+	t.Run("the key was set again in between", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			mustPutFor(t, store, "a", "old", 2*time.Second)
+			mustPutFor(t, store, "b", "same", 2*time.Second)
+			time.Sleep(time.Second)
+			mustPut(t, store, "a", "new")                    // forever
+			mustPutFor(t, store, "b", "same", 2*time.Second) // from now
+			time.Sleep(1500 * time.Millisecond)
+			wantValue(t, store, "a", "new")
+			wantValue(t, store, "b", "same")
+			time.Sleep(time.Second)
+			wantValue(t, store, "a", "new")
+			wantValue(t, store, "b", "")
+		})
+	})
+
+	t.Run("the owner serves others while a key lives", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			start := time.Now()
+			mustPutFor(t, store, "a", "goes", time.Hour)
+			mustPut(t, store, "b", "stays")
+			if d := time.Since(start); d > 0 {
+				t.Errorf("Put waited for %v", d)
+			}
+		})
+	})
+
+	t.Run("a lifetime of 0 is over at once", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			mustPutFor(t, store, "a", "goes", 0)
+			time.Sleep(time.Second)
+			wantValue(t, store, "a", "")
+		})
+	})
+
+	// In these cases the value must not be in memory after done.
+	for name, done := range map[string]func(t *testing.T, store *Store){
+		"a key that no one asks for takes no memory": func(t *testing.T, store *Store) {
+			time.Sleep(2 * time.Hour)
+			mustPut(t, store, "b", "stays") // the owner has forgotten the request for a
+		},
+		"a value that is replaced takes no memory": func(t *testing.T, store *Store) {
+			mustPut(t, store, "a", "stays")
+			time.Sleep(time.Second)
+		},
+		"a store that has stopped takes no memory": func(t *testing.T, store *Store) {
+			store.Stop()
+			time.Sleep(time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			check(t, func(t *testing.T, store *Store) {
+				value := strings.Repeat("v", 1000)
+				memory := weak.Make(unsafe.StringData(value))
+				mustPutFor(t, store, "a", value, time.Hour)
+				value = ""
+				done(t, store)
+				runtime.GC()
+				if memory.Value() != nil {
+					t.Error("the value is still in memory")
+				}
+			})
+		})
+	}
+
+	t.Run("it ends", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			mustPutFor(t, store, "a", "goes", time.Hour)
+			wantErrors(t, store, func(ctx context.Context, s *Store) error {
+				return s.PutFor(ctx, "a", "goes", time.Hour)
+			})
+		})
+	})
+}
