@@ -96,7 +96,7 @@ func TestDefaultsFollowTheMemory(t *testing.T) {
 
 		{256 << 20, "-max-value-bytes 1000", 96 << 20, 1000, 32 << 20, 170},
 		{256 << 20, "-max-value-bytes 40000000", 96 << 20, 40e6, 40e6, 170}, // more than an eighth
-		{256 << 20, "-max-value-bytes 9000000000", 96 << 20, 256 << 20, 256 << 20, 170},
+		{256 << 20, "-max-value-bytes 9000000000", 96 << 20, 128 << 20, 128 << 20, 170},
 	} {
 		got, err := parseFlags(strings.Fields(test.args), test.memory, io.Discard)
 		want := config{":8080", test.store, httpapi.Config{

@@ -42,7 +42,7 @@ const (
 const gcPercent = 400
 
 func main() {
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 2)
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(sig) { // a shell ignores SIGINT for its background jobs
 			signal.Notify(signals, sig)
@@ -120,7 +120,7 @@ func parseFlags(args []string, memory int64, stderr io.Writer) (cfg config, err 
 		fmt.Fprintln(stderr, "kvactor:", err)
 	}
 
-	cfg.http.MaxValueBytes = min(cfg.http.MaxValueBytes, memory) // a larger one never fits
+	cfg.http.MaxValueBytes = max(1, min(cfg.http.MaxValueBytes, memory/2)) // so that one fits
 	cfg.http.MaxInflightBytes = max(inflight, cfg.http.MaxValueBytes)
 	return cfg, err
 }
@@ -136,15 +136,18 @@ func run(cfg config, signals chan os.Signal, stderr io.Writer) error {
 	log := httpapi.NewLog(stderr)
 	store := actor.New(cfg.maxStoreBytes)
 	server := httpapi.NewServer(listener, store, log, cfg.http)
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve() }()
 	log.Print("Server listening on " + address(listener.Addr().(*net.TCPAddr)))
 	log.Print(limits(cfg))
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve() }()
 
 	select {
 	case err = <-failed:
 	case <-signals:
 		signal.Stop(signals)
+		if len(signals) > 0 {
+			return errors.New("stopped by a second signal")
+		}
 		log.Print("Server stopping")
 	}
 

@@ -95,6 +95,20 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
+// The second signal may follow before run has received the first.
+func TestTwoSignalsAtOnceEndAtOnce(t *testing.T) {
+	cfg, err := parseFlags([]string{"-addr", "127.0.0.1:0"}, 256<<20, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signals := make(chan os.Signal, 2)
+	signals <- syscall.SIGTERM
+	signals <- syscall.SIGINT
+	if err := run(cfg, signals, io.Discard); err == nil || err.Error() != "stopped by a second signal" {
+		t.Errorf("run returns %v, want that it was stopped by a second signal", err)
+	}
+}
+
 // A signal may arrive at any moment after main has asked for signals. One that is sent
 // to a process could arrive before, so this test calls run.
 func TestSignalWhileStarting(t *testing.T) {

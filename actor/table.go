@@ -25,7 +25,8 @@ func (t *table) get(key string) (value []byte, found bool) {
 	return value, found
 }
 
-// put stores value under key, or returns ErrFull and changes nothing.
+// put stores value, not a copy (guarantee 6, what is sent is handed over), under key, or
+// returns ErrFull and changes nothing.
 func (t *table) put(key string, value []byte) error {
 	old, found := t.values[key]
 	bytes, slots := t.bytes+int64(len(value)-len(old)), t.slots

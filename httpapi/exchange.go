@@ -93,18 +93,23 @@ func (x *exchange) send(resp response) {
 
 // discardBody reads what the client still sends after an early response. The kernel
 // resets a connection that is closed with unread bytes, and many clients would then
-// report an error and not the response.
+// report an error and not the response. It reads from the connection, because a chunked
+// body that is malformed has no end.
 func (x *exchange) discardBody() {
 	if !x.isEarly() {
 		return
 	}
-	control := http.NewResponseController(x.w)
+	c := x.r.Context().Value(connKey{}).(*conn)
+	c.CloseWrite() // the client sees that the response has ended
 	buf := make([]byte, 8<<10)
 	end := time.Now().Add(lingerTimeout)
 	for {
-		control.SetReadDeadline(time.Now().Add(min(lingerPause, time.Until(end))))
-		if _, err := x.Read(buf); err != nil {
+		c.SetReadDeadline(time.Now().Add(min(lingerPause, time.Until(end))))
+		if _, err := c.Read(buf); err != nil {
 			return
 		}
 	}
 }
+
+// connKey is the key of the connection in the context of a request.
+type connKey struct{}

@@ -109,8 +109,11 @@ func NewServer(l net.Listener, store Store, events *Log, config Config) *Server 
 		WriteTimeout:      bodyTimeout + responseTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         s.listener.connState,
-		ErrorLog:          log.New(events, "", 0),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+		ConnState: s.listener.connState,
+		ErrorLog:  log.New(events, "", 0),
 
 		DisableGeneralOptionsHandler: true, // the API has no OPTIONS *
 	}

@@ -48,6 +48,20 @@ func TestExpiry(t *testing.T) {
 		})
 	})
 
+	// The timer of the old value and the Put are due at the same moment, and either may be
+	// first. If the timer has fired, its message may wait until after the Put.
+	t.Run("the key is set again at the moment at which its time is over", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			for range 100 {
+				mustPutFor(t, store, "a", "old", 2*time.Second)
+				time.Sleep(2 * time.Second)
+				mustPut(t, store, "a", "new")
+				time.Sleep(time.Second)
+				wantValue(t, store, "a", "new")
+			}
+		})
+	})
+
 	t.Run("the owner serves others while a key lives", func(t *testing.T) {
 		check(t, func(t *testing.T, store *Store) {
 			start := time.Now()
@@ -91,7 +105,7 @@ func TestExpiry(t *testing.T) {
 				done(t, store)
 				runtime.GC()
 				if memory.Value() != nil {
-					t.Error("the value is still in memory")
+					t.Error("the value is still in memory: a timer, a goroutine or the map has it")
 				}
 			})
 		})
