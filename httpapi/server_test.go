@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,63 +36,34 @@ var testLarge = strings.Repeat("x", testMax)
 type setup struct {
 	Config
 	budget int64 // of the store
-	before func(key string) error
 }
 
-// A fakeStore calls before, if it is set, before each method, with its key. Before may
-// wait and may panic. If it returns an error, this is the result of the method.
+// A fakeStore calls before, if it is set, before it gets, puts or deletes a key. Before
+// may wait and may panic.
 type fakeStore struct {
 	Store
-	before func(key string) error
+	before func(key string)
 }
 
-func (s *fakeStore) call(key string) error {
-	if s.before == nil {
-		return nil
+func (s *fakeStore) call(key string) {
+	if s.before != nil {
+		s.before(key)
 	}
-	return s.before(key)
 }
 
 func (s *fakeStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	if err := s.call(key); err != nil {
-		return nil, false, err
-	}
+	s.call(key)
 	return s.Store.Get(ctx, key)
 }
 
 func (s *fakeStore) Put(ctx context.Context, key string, value []byte) error {
-	if err := s.call(key); err != nil {
-		return err
-	}
+	s.call(key)
 	return s.Store.Put(ctx, key, value)
 }
 
-func (s *fakeStore) Create(ctx context.Context, key string, value []byte) error {
-	if err := s.call(key); err != nil {
-		return err
-	}
-	return s.Store.Create(ctx, key, value)
-}
-
-func (s *fakeStore) Replace(ctx context.Context, key string, value []byte) error {
-	if err := s.call(key); err != nil {
-		return err
-	}
-	return s.Store.Replace(ctx, key, value)
-}
-
 func (s *fakeStore) Delete(ctx context.Context, key string) (bool, error) {
-	if err := s.call(key); err != nil {
-		return false, err
-	}
+	s.call(key)
 	return s.Store.Delete(ctx, key)
-}
-
-func (s *fakeStore) Clear(ctx context.Context) error {
-	if err := s.call(""); err != nil {
-		return err
-	}
-	return s.Store.Clear(ctx)
 }
 
 // A testServer is a Server and the store behind it.
@@ -100,8 +73,7 @@ type testServer struct {
 	fake    *fakeStore // around store
 	connect func(t testing.TB) apitest.Client
 
-	served   chan struct{} // closed when Serve has returned serveErr
-	serveErr error
+	served chan error // receives the result of Serve, and is closed
 
 	events *Log
 	logged bytes.Buffer // the owner of events writes it until end
@@ -124,6 +96,7 @@ func start(t testing.TB, with setup) *testServer {
 func inBubble(t *testing.T, with setup, test func(t *testing.T, s *testServer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // sleeping goroutines of the test can end
 		l := newPipeListener()
 		test(t, startOn(t, l, with, func(t testing.TB) apitest.Client { return l.dial(t) }))
 	})
@@ -133,15 +106,12 @@ func inBubble(t *testing.T, with setup, test func(t *testing.T, s *testServer)) 
 // second and the third of its connection.
 func onEachRequest(t *testing.T, name string, with setup, test func(t *testing.T, s *testServer, c apitest.Client)) {
 	t.Helper()
-	for n, which := range []string{"first request", "second request", "third request"} {
-		t.Run(strings.TrimPrefix(name+", "+which, ", "), func(t *testing.T) {
+	for served := range 3 {
+		t.Run(fmt.Sprintf("%s, request %d", name, served+1), func(t *testing.T) {
 			inBubble(t, with, func(t *testing.T, s *testServer) {
 				c := s.connect(t)
-				if n >= 1 {
+				for range served {
 					c.Want("POST", "/kv/a", "value", 405, "method not allowed")
-				}
-				if n >= 2 {
-					c.Want("GET", "/kv/", "", 400, "key cannot be empty")
 				}
 				test(t, s, c)
 			})
@@ -152,27 +122,16 @@ func onEachRequest(t *testing.T, name string, with setup, test func(t *testing.T
 // startOn starts a server that accepts from l. When the test ends, startOn shuts it
 // down and checks what it leaves.
 func startOn(t testing.TB, l net.Listener, with setup, connect func(testing.TB) apitest.Client) *testServer {
-	if with.budget == 0 {
-		with.budget = testBudget
-	}
-	if with.MaxValueBytes == 0 {
-		with.MaxValueBytes = testMax
-	}
-	if with.MaxInflightBytes == 0 {
-		with.MaxInflightBytes = min(with.MaxValueBytes, testMax)
-	}
-	if with.MaxConns == 0 {
-		with.MaxConns = testConns
-	}
-	s := &testServer{store: actor.New(with.budget), connect: connect, served: make(chan struct{})}
+	with.budget = cmp.Or(with.budget, testBudget)
+	with.MaxValueBytes = cmp.Or(with.MaxValueBytes, testMax)
+	with.MaxInflightBytes = cmp.Or(with.MaxInflightBytes, min(with.MaxValueBytes, testMax))
+	with.MaxConns = cmp.Or(with.MaxConns, testConns)
+	s := &testServer{store: actor.New(with.budget), connect: connect, served: make(chan error, 1)}
 	t.Cleanup(s.store.Stop)
-	s.fake = &fakeStore{s.store, with.before}
+	s.fake = &fakeStore{Store: s.store}
 	s.events = NewLog(&s.logged)
 	s.Server = NewServer(l, s.fake, s.events, with.Config)
-	go func() {
-		defer close(s.served)
-		s.serveErr = s.Serve()
-	}()
+	go func() { s.served <- s.Serve(); close(s.served) }()
 	t.Cleanup(func() {
 		s.end(t)
 		s.wantAllUnits(t, min(with.MaxValueBytes, with.MaxInflightBytes))
@@ -189,9 +148,8 @@ func (s *testServer) end(t testing.TB) string {
 		if err := s.Shutdown(ctx); err != nil {
 			t.Fatalf("Shutdown: %v", err)
 		}
-		<-s.served
-		if s.serveErr != nil {
-			t.Errorf("Serve: %v", s.serveErr)
+		if err := <-s.served; err != nil {
+			t.Errorf("Serve: %v", err)
 		}
 		s.events.Stop(context.Background())
 	})
@@ -232,8 +190,28 @@ func (s *testServer) want(t testing.TB, key, want string) {
 	}
 }
 
+// wantTime checks how much time has passed since start. Only in a bubble is it exact.
+func wantTime(t testing.TB, start time.Time, want time.Duration) {
+	t.Helper()
+	if passed := time.Since(start); passed != want {
+		t.Errorf("after %v, want %v", passed, want)
+	}
+}
+
 // send sends text while the test goes on. The server may not read it all.
 func send(c apitest.Client, text string) { go io.WriteString(c, text) }
+
+// trickle sends texts with pauses between them, and the last one again and again until the
+// connection ends.
+func trickle(c apitest.Client, pause time.Duration, texts ...string) {
+	go func() {
+		_, err := io.WriteString(c, texts[0])
+		for n := 1; err == nil; n++ {
+			time.Sleep(pause)
+			_, err = io.WriteString(c, texts[min(n, len(texts)-1)])
+		}
+	}()
+}
 
 // length returns a field for a body of n bytes.
 func length(n int64) string { return fmt.Sprintf("Content-Length: %d", n) }
@@ -241,46 +219,51 @@ func length(n int64) string { return fmt.Sprintf("Content-Length: %d", n) }
 // http10 returns request with another version.
 func http10(request string) string { return strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1) }
 
+// chunkedPut returns a PUT of the value that chunks make, some of which may be empty.
+func chunkedPut(target string, chunks ...string) string {
+	chunks = slices.DeleteFunc(chunks, func(chunk string) bool { return chunk == "" })
+	return apitest.Header("PUT", target, apitest.Chunked) + apitest.Chunks(append(chunks, "")...)
+}
+
+// A fakeListener accepts with accept.
+type fakeListener struct {
+	*pipeListener
+	accept func() (net.Conn, error)
+}
+
+func (l *fakeListener) Accept() (net.Conn, error) { return l.accept() }
+
 // A pipeListener accepts connections in memory. A connection is made when it is
 // accepted.
 type pipeListener struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
+	net.Listener // nil
+	conns        chan net.Conn
+	close        func()
 }
 
 func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	conns := make(chan net.Conn)
+	return &pipeListener{conns: conns, close: sync.OnceFunc(func() { close(conns) })}
 }
 
 func (l *pipeListener) dial(t testing.TB) apitest.Client {
 	toServer, fromClient := net.Pipe()
 	toClient, fromServer := net.Pipe()
-	select {
-	case l.conns <- pipeConn{toClient, fromClient}:
-	case <-l.closed:
-		t.Fatal("connection refused")
-	}
+	l.conns <- pipeConn{toClient, fromClient}
 	c := pipeConn{toServer, fromServer}
 	t.Cleanup(func() { c.Close() })
 	return apitest.New(t, c)
 }
 
 func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
+	c, open := <-l.conns
+	if !open {
 		return nil, net.ErrClosed
 	}
+	return c, nil
 }
 
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+func (l *pipeListener) Close() error { l.close(); return nil }
 
 // A pipeConn is one end of a connection that consists of two pipes, one for each
 // direction, so that its sending half can be closed as that of a TCP connection.

@@ -100,13 +100,36 @@ func (c Client) Response(method string) (*http.Response, string, error) {
 func (c Client) WantResponse(method string, status int, want string) *http.Response {
 	c.t.Helper()
 	resp, got, err := c.Response(method)
+	c.check("response to "+method, resp, got, err, status, want)
+	return resp
+}
+
+func (c Client) check(what string, resp *http.Response, got string, err error, status int, want string) {
+	c.t.Helper()
 	if err != nil {
-		c.t.Fatalf("response to %s: %v, want %d %.60q", method, err, status, want)
+		c.t.Fatalf("%.80s: %v, want %d %.60q", what, err, status, want)
 	}
 	if resp.StatusCode != status || got != want {
-		c.t.Errorf("response to %s: %d %.60q, want %d %.60q", method, resp.StatusCode, got, status, want)
+		c.t.Errorf("%.80s: %d %.60q, want %d %.60q", what, resp.StatusCode, got, status, want)
 	}
-	return resp
+}
+
+// WantOpen reads the next response, not one to HEAD, and checks its status, and that its
+// connection stays open.
+func (c Client) WantOpen(status int) { c.t.Helper(); c.wantStatus(status, false) }
+
+// WantLast is like WantOpen, but the response says that its connection ends.
+func (c Client) WantLast(status int) { c.t.Helper(); c.wantStatus(status, true) }
+
+func (c Client) wantStatus(status int, last bool) {
+	c.t.Helper()
+	resp, body, err := c.Response("GET")
+	if err != nil {
+		c.t.Fatalf("%v, want a response of status %d", err, status)
+	}
+	if resp.StatusCode != status || resp.Close != last {
+		c.t.Errorf("%d %.60q, Connection: close is %v; want %d, %v", resp.StatusCode, body, resp.Close, status, last)
+	}
 }
 
 // WantEnd checks that the connection ends and that no byte comes before.
@@ -131,12 +154,7 @@ func (c Client) Do(method, target, body string) (*http.Response, string, error) 
 func (c Client) Want(method, target, body string, status int, want string) *http.Response {
 	c.t.Helper()
 	resp, got, err := c.Do(method, target, body)
-	if err != nil {
-		c.t.Fatalf("%s %.80s: %v", method, target, err)
-	}
-	if resp.StatusCode != status || got != want {
-		c.t.Errorf("%s %.80s: %d %.60q, want %d %.60q", method, target, resp.StatusCode, got, status, want)
-	}
+	c.check(method+" "+target, resp, got, err, status, want)
 	return resp
 }
 
