@@ -215,3 +215,25 @@ func TestClientThatClosesItsSendingHalf(t *testing.T) {
 		})
 	}
 }
+
+// A client that asks whether it may send the body is told to go on. TestStalledRequest has
+// the cases in which it is refused.
+func TestExpectContinue(t *testing.T) {
+	t.Parallel()
+	const expect = "Expect: 100-continue"
+	onEachRequest(t, "", setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
+		for _, value := range []string{"value", testLarge[:testMax/2]} {
+			for field, body := range map[string]string{
+				length(int64(len(value))): value,
+				apitest.Chunked:           apitest.Chunks(value, ""),
+			} {
+				c.Send(apitest.Header("PUT", "/kv/a", field, expect))
+				c.WantResponse("PUT", http.StatusContinue, "")
+				send(c, body)
+				if resp := c.WantResponse("PUT", 200, ""); resp.Close {
+					t.Error("the response says Connection: close")
+				}
+			}
+		}
+	})
+}

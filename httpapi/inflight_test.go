@@ -381,3 +381,45 @@ func TestReset(t *testing.T) {
 	s.end(t)
 	s.want(t, "held", "")
 }
+
+// A naive semaphore holds a token for each free unit. Two goroutines that need six of
+// eight units have taken four each here, and wait for each other forever.
+func TestATokenForEachUnitDeadlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens := make(chan token, 8)
+		for range cap(tokens) {
+			tokens <- token{}
+		}
+		halfway, done := make(chan token), make(chan token, 2)
+		for range 2 {
+			go func() {
+				for n := range 6 {
+					if n == 4 {
+						<-halfway
+					}
+					<-tokens
+				}
+				done <- token{}
+			}()
+		}
+		synctest.Wait() // both have four
+		close(halfway)
+		time.Sleep(time.Hour)
+		if len(done) > 0 {
+			t.Error("a goroutine has its tokens")
+		}
+		for range 4 {
+			tokens <- token{} // only now they end
+		}
+		<-done
+		<-done
+
+		s := newSemaphore(8)
+		a, b := acquireLater(t.Context(), s, 6), acquireLater(t.Context(), s, 6)
+		<-a
+		s.release(6)
+		<-b
+		s.release(6)
+		s.wantFree(t, 8)
+	})
+}
