@@ -40,7 +40,7 @@ func FuzzHTTP(f *testing.F) {
 			if err != nil {
 				break
 			}
-			// net/http answers 501 and 505 to a Transfer-Encoding and a version that it does not know.
+			// net/http responds with 501 and 505 to a Transfer-Encoding and a version that it does not know.
 			if code := resp.StatusCode; code/100 == 3 || code/100 == 5 && code != 501 && code != 505 {
 				t.Errorf("%q %q, header %q, body %q: %s", method, target, header, body, resp.Status)
 			}

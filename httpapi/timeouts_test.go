@@ -48,7 +48,7 @@ func (e ending) want(t *testing.T, s *testServer, c apitest.Client) {
 func (s *testServer) isOpen() bool { return len(s.listener.conns) > 1 }
 
 // A request of which a part never comes gets its response, if it can have one, and loses
-// its connection: a header after 5 s, a body after 10 s. What nobody wants is discarded as
+// its connection: a header after 5 s, a body after 10 s. What is not wanted is discarded as
 // long as it comes every 5 s. If the request is the last one, its response does not wait for
 // a short rest: net/http would then close without reading it.
 func TestStalledRequest(t *testing.T) {
@@ -111,8 +111,8 @@ func TestStalledRequest(t *testing.T) {
 }
 
 // The times for a header and for a small request are absolute: a byte now and then does
-// not help. The 10 s of a request begin with its first byte, not with its body. What nobody
-// wants is discarded for 30 s.
+// not help. The 10 s of a request begin with its first byte, not with its body. What is
+// not wanted is discarded for 30 s.
 func TestSlowSmallRequest(t *testing.T) {
 	t.Parallel()
 	const header, body, linger = 5 * time.Second, 10 * time.Second, 30 * time.Second

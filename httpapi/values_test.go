@@ -121,7 +121,7 @@ func TestTornUploads(t *testing.T) {
 }
 
 // 100 concurrent writes to 100 keys all succeed. 100 to one key leave one of the 100
-// values, whole, and so does each GET meanwhile.
+// values, whole, and so does each GET at that time.
 func TestConcurrentWrites(t *testing.T) {
 	s := start(t, setup{Config: Config{Quiet: true, MaxInflightBytes: testBudget}})
 	const n = 100
