@@ -75,7 +75,7 @@ func (x *exchange) send(resp response) {
 
 	control := http.NewResponseController(x.w)
 	if x.isEarly() {
-		control.EnableFullDuplex() // net/http would read the body first, or close
+		control.EnableFullDuplex() // otherwise net/http may read the body first
 		defer control.Flush()
 	}
 	x.w.WriteHeader(resp.status)

@@ -17,26 +17,26 @@ type limitListener struct {
 	full   chan token // holds a token while Accept waits for one of them to end
 	told   bool       // whether the log says that all are taken
 	events *Log
-	closed context.Context // done when the listener is closed
-	close  context.CancelFunc
+	closed context.Context    // done when the listener is closed
+	cancel context.CancelFunc // makes closed done
 }
 
 func newLimitListener(l net.Listener, maxConns int, events *Log) *limitListener {
-	closed, close := context.WithCancel(context.Background())
+	closed, cancel := context.WithCancel(context.Background())
 	return &limitListener{
 		Listener: l,
 		conns:    make(chan token, maxConns),
 		full:     make(chan token, 1),
 		events:   events,
 		closed:   closed,
-		close:    close,
+		cancel:   cancel,
 	}
 }
 
 // Accept waits until a connection may be opened, and then for one.
 func (l *limitListener) Accept() (net.Conn, error) {
 	if len(l.conns) <= cap(l.conns)/2 {
-		l.told = false
+		l.told = false // so many have ended that it is news when all are taken again
 	}
 	select {
 	case l.conns <- token{}:
@@ -69,7 +69,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 
 // Close closes the listener, and the connections that have not sent a whole header yet.
 func (l *limitListener) Close() error {
-	l.close()
+	l.cancel()
 	return l.Listener.Close()
 }
 
