@@ -50,6 +50,21 @@ func TestMaxConns(t *testing.T) {
 	}
 }
 
+// The connection that takes the last place knows it before Accept is called again. Else its
+// first response might keep it open, and nothing would end it for 2 min.
+func TestLastPlaceIsKnownAtOnce(t *testing.T) {
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		pipes := newPipeListener()
+		l := newLimitListener(pipes, 2, s.events)
+		for n, full := range []int{0, 1} {
+			go pipes.dial(t)
+			if _, err := l.Accept(); err != nil || len(l.full) != full {
+				t.Errorf("after %d of 2 connections: %d tokens, %v, want %d", n+1, len(l.full), err, full)
+			}
+		}
+	})
+}
+
 // The log says once that all connections are taken, and not again while some end and
 // others take their places. It says so again after half of them were free.
 func TestMaxConnsIsLoggedOnce(t *testing.T) {
@@ -131,7 +146,7 @@ func TestSocketBuffers(t *testing.T) {
 	}
 	defer l.Close()
 	apitest.Dial(t, l.Addr().String())
-	c, err := newLimitListener(l, 1, nil).Accept()
+	c, err := newLimitListener(l, 2, nil).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}

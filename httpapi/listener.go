@@ -13,8 +13,8 @@ type token struct{}
 // A limitListener accepts connections, a limited number of them at once.
 type limitListener struct {
 	net.Listener
-	conns  chan token // holds a token for each open connection
-	full   chan token // holds a token while Accept waits for one of them to end
+	conns  chan token // holds a token for each open connection, and for the one that Accept waits for
+	full   chan token // holds a token while all connections are taken
 	told   bool       // whether the log says that all are taken
 	events *Log
 	closed context.Context    // done when the listener is closed
@@ -40,24 +40,24 @@ func (l *limitListener) Accept() (net.Conn, error) {
 	}
 	select {
 	case l.conns <- token{}:
-	default:
-		if !l.told { // not for each connection that ends and is replaced
-			l.events.Print(fmt.Sprintf("All %d connections are taken, others wait", cap(l.conns)))
-		}
-		l.told = true
-		l.full <- token{}
-		select {
-		case l.conns <- token{}:
-		case <-l.closed.Done():
-			return nil, net.ErrClosed
-		}
-		<-l.full
+	case <-l.closed.Done():
+		return nil, net.ErrClosed
+	}
+	if len(l.full) > 0 {
+		<-l.full // only Accept sends and receives here
 	}
 
 	c, err := l.Listener.Accept()
 	if err != nil {
 		<-l.conns
 		return nil, err
+	}
+	if len(l.conns) == cap(l.conns) { // c has the last place
+		l.full <- token{}
+		if !l.told { // not for each connection that ends and is replaced
+			l.events.Print(fmt.Sprintf("All %d connections are taken, others wait", cap(l.conns)))
+		}
+		l.told = true
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
 		tcp.SetReadBuffer(receiveBuffer)
