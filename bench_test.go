@@ -21,7 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"kvactor/actor"
 	"kvactor/httpapi"
 	"kvactor/httpapi/apitest"
 )
@@ -244,10 +243,11 @@ func serveTwin() {
 	log.Fatal(httpapi.NewServer(listener, store, httpapi.NewLog(os.Stderr), cfg.http).Serve())
 }
 
-// A lockedStore is a store with a lock and without a budget.
+// A lockedStore is a store with a lock, for the requests of a benchmark.
 type lockedStore struct {
-	mu     sync.RWMutex
-	values map[string][]byte // guarded by mu
+	httpapi.Store // nil
+	mu            sync.RWMutex
+	values        map[string][]byte // guarded by mu
 }
 
 func (s *lockedStore) Get(_ context.Context, key string) ([]byte, bool, error) {
@@ -261,40 +261,5 @@ func (s *lockedStore) Put(_ context.Context, key string, value []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.values[key] = value
-	return nil
-}
-
-func (s *lockedStore) Create(_ context.Context, key string, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, found := s.values[key]; found {
-		return actor.ErrExists
-	}
-	s.values[key] = value
-	return nil
-}
-
-func (s *lockedStore) Replace(_ context.Context, key string, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, found := s.values[key]; !found {
-		return actor.ErrNotFound
-	}
-	s.values[key] = value
-	return nil
-}
-
-func (s *lockedStore) Delete(_ context.Context, key string) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, found := s.values[key]
-	delete(s.values, key)
-	return found, nil
-}
-
-func (s *lockedStore) Clear(context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.values)
 	return nil
 }

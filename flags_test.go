@@ -127,8 +127,18 @@ func TestLimits(t *testing.T) {
 		t.Errorf("logged %q, %v; want %q", line, err, taken)
 	}
 	first.Close()
-	p.dial().Want("PUT", "/kv/a", value+"x", 413, "value too large")
-	p.dial().Want("PUT", "/kv/a", value, 200, "")
-	p.dial().Want("PUT", "/kv/b", value, 200, "")
-	p.dial().Want("PUT", "/kv/c", value, 507, "store is full")
+	for _, row := range []struct {
+		key, value string
+		status     int
+		want       string
+	}{
+		{"a", value + "x", 413, "value too large"},
+		{"a", value, 200, ""},
+		{"b", value, 200, ""},
+		{"c", value, 507, "store is full"},
+	} {
+		c := p.dial()
+		c.Want("PUT", "/kv/"+row.key, row.value, row.status, row.want)
+		c.Close()
+	}
 }

@@ -10,39 +10,55 @@ import (
 )
 
 var (
-	quotedCode = regexp.MustCompile("(?s)```go\n(.*?)```")
-	quotedTest = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)\\w+)`")
+	quotedCode = regexp.MustCompile("(?s)\n```go\n(.*?)```")
+	quotedTest = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w+`)
+	quotedFile = regexp.MustCompile(`\]\(([^):#]+)[)#]`)
+	space      = regexp.MustCompile(`(?m)^\s+`)
 )
 
-// What a README quotes is there: its Go code stands in a file of the repository, and so
-// do the tests that it names.
-func TestREADME(t *testing.T) {
-	var source strings.Builder
+// What the READMEs quote is there: their Go code stands in a file of the repository, where
+// it may be indented, and so do the tests and the files that they name.
+func TestREADMEs(t *testing.T) {
+	var source string
+	var readmes []string
 	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".go" {
-			return err
+		switch {
+		case err == nil && filepath.Ext(path) == ".go":
+			source += read(t, path)
+		case err == nil && filepath.Base(path) == "README.md":
+			readmes = append(readmes, path)
 		}
-		text, err := os.ReadFile(path)
-		source.Write(text)
 		return err
 	})
+	if err != nil || len(readmes) != 5 {
+		t.Fatalf("%d READMEs, %v", len(readmes), err)
+	}
+	unindented := space.ReplaceAllString(source, "")
+	for _, name := range readmes {
+		readme := read(t, name)
+		for _, code := range quotedCode.FindAllStringSubmatch(readme, -1) {
+			if !strings.Contains(unindented, space.ReplaceAllString(code[1], "")) {
+				t.Errorf("no file has this code of %s:\n%s", name, code[1])
+			}
+		}
+		for _, test := range quotedTest.FindAllString(readme, -1) {
+			if !strings.Contains(source, "func "+test+"(") {
+				t.Errorf("%s names %s, and there is no such test", name, test)
+			}
+		}
+		for _, link := range quotedFile.FindAllStringSubmatch(readme, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), link[1])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"README.md", "httpapi/README.md"} { // package actor checks its own
-		readme, err := os.ReadFile(name)
-		if err != nil {
-			t.Error(err)
-		}
-		for _, block := range quotedCode.FindAllSubmatch(readme, -1) {
-			if !strings.Contains(source.String(), string(block[1])) {
-				t.Errorf("no file has this code of %s:\n%s", name, block[1])
-			}
-		}
-		for _, test := range quotedTest.FindAllSubmatch(readme, -1) {
-			if !strings.Contains(source.String(), "func "+string(test[1])+"(") {
-				t.Errorf("%s names %s, and there is no such test", name, test[1])
-			}
-		}
-	}
+	return string(text)
 }

@@ -2,17 +2,13 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
-	"regexp"
 	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -179,81 +175,5 @@ func TestShutdownCutsOffRequestsThatDoNotFinish(t *testing.T) {
 		if resp, _, err := c.Response("PUT"); err == nil && resp.StatusCode == 200 {
 			t.Error("a request that did not finish gets 200")
 		}
-	}
-}
-
-// A PUT is logged as accepted if and only if its client gets 200.
-func TestShutdownUnderLoad(t *testing.T) {
-	t.Parallel()
-	rounds := 5
-	if testing.Short() {
-		rounds = 2
-	}
-	for range rounds {
-		p := kvactor(t)
-		accepted := make(chan []string, 1)
-		go func() {
-			log, _ := io.ReadAll(p.log)
-			var keys []string
-			for _, match := range acceptedPut.FindAllSubmatch(log, -1) {
-				keys = append(keys, string(match[1]))
-			}
-			accepted <- keys
-		}()
-
-		const clients = 50
-		var busy, ended sync.WaitGroup
-		busy.Add(clients)
-		served := make([][]string, clients)
-		for i := range clients {
-			ended.Go(func() {
-				served[i] = putUntilShutdown(p, fmt.Sprintf("%d.", i), i%2 == 0, busy.Done)
-			})
-		}
-		busy.Wait()
-		p.end(syscall.SIGTERM)
-		ended.Wait()
-
-		logged, got200 := <-accepted, slices.Concat(served...)
-		slices.Sort(logged)
-		slices.Sort(got200)
-		if !slices.Equal(logged, got200) {
-			t.Errorf("%d PUTs were logged as accepted, and %d got 200, or not the same", len(logged), len(got200))
-		}
-		p.wantExit(0)
-	}
-}
-
-var acceptedPut = regexp.MustCompile(`(?m)^PUT /kv/(\S+) accepted, value=x$`)
-
-// putUntilShutdown puts one key after another, on one connection or on one for each,
-// and calls busy when the server has served some. It returns the keys of the PUTs that
-// were served when a connection fails.
-func putUntilShutdown(p *process, prefix string, keepAlive bool, busy func()) (served []string) {
-	var c apitest.Client
-	for i := 0; ; i++ {
-		if i == 5 {
-			busy()
-		}
-		if c.Conn == nil || !keepAlive {
-			conn, err := net.Dial("tcp", p.addr)
-			if err != nil {
-				return served
-			}
-			defer conn.Close()
-			c = apitest.New(p.t, conn)
-		}
-		key := fmt.Sprint(prefix, i)
-		resp, body, err := c.Do("PUT", "/kv/"+key, "x")
-		switch {
-		case err == io.ErrUnexpectedEOF:
-			p.t.Error("a response was cut short")
-			return served
-		case err != nil:
-			return served
-		case resp.StatusCode != 200:
-			p.t.Errorf("PUT /kv/%s: %d %q", key, resp.StatusCode, body)
-		}
-		served = append(served, key)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -21,12 +20,10 @@ import (
 	"kvactor/httpapi/apitest"
 )
 
-// The memory of the containers that TestSiege attacks. An attack that takes many small
-// requests has a small one, which is soon full.
-const (
-	container      = 256 << 20
-	smallContainer = 32 << 20
-)
+// container is the memory that the server has in TestSiege. It is less than the 256 MiB of
+// the contract, because all limits are shares of the memory: a small container is full
+// sooner, and what is no share counts for more.
+const container = 32 << 20
 
 // TestSiege checks that the server survives in a container with little memory, with
 // default settings and whatever clients do, and that nothing is lost: no data, no
@@ -41,35 +38,35 @@ func TestSiege(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 
-	for _, attack := range []struct {
-		name   string
-		long   bool // not for -short
-		memory int64
-		run    func(s *siege)
-	}{
-		{name: "values of 1 byte", memory: smallContainer, run: func(s *siege) { s.fill("key", text(1)) }},
-		{name: "values of megabytes", memory: container, run: func(s *siege) {
+	for name, attack := range map[string]func(s *siege){
+		"values of 1 byte": func(s *siege) { s.fill("key", text(1)) },
+		"values of megabytes": func(s *siege) {
 			s.fill("key", text(1<<20))
 			s.clear()
-			s.fill("key", text(5<<20))
-		}},
+			s.fill("key", text(s.limits.http.MaxValueBytes/2))
+		},
+		"keys deleted but for one": func(s *siege) {
+			stored := s.fill("small", text(500))
+			s.pipeline(stored-1, func(w *bufio.Writer, i int) error { return writeDelete(w, key("small", i)) })
+			s.fill("large", text(10_000))
+		},
 
-		{name: "uploads that are too large", long: true, memory: container, run: func(s *siege) {
+		"uploads that are too large": func(s *siege) {
 			s.fill("full", text(1<<20))
+			s.uploadAtOnce(4, 60e6, 413, 503)
 			s.uploadAtOnce(16, 60e6, 413, 503)
-		}},
-		{name: "uploads as large as possible", memory: container, run: func(s *siege) {
+		},
+		"uploads as large as possible": func(s *siege) {
 			s.uploadAtOnce(4, s.limits.http.MaxValueBytes, 200, 503)
-			s.uploadAtOnce(16, s.limits.http.MaxValueBytes, 200, 503, 507)
 			s.fill("full", text(1<<20))
 			s.uploadAtOnce(16, s.limits.http.MaxValueBytes, 200, 503, 507)
-		}},
-		{name: "a burst of 400 uploads of 1 MB", memory: container, run: func(s *siege) {
+		},
+		"a burst of 400 uploads of 1 MB": func(s *siege) {
 			atOnce(400, func(i int) {
 				status := 503
 				for range 10 { // 503 means later
 					if status == 503 {
-						status = s.upload(key("burst", i%50), text(1e6), false)
+						status = s.upload(key("burst", i%10), text(1e6), false)
 					}
 				}
 				if status != 200 {
@@ -78,103 +75,48 @@ func TestSiege(t *testing.T) {
 			})
 			s.fill("full", text(1<<20))
 			s.uploadAtOnce(100, 1e6, 503, 507)
-		}},
-
-		{name: "uploads that stall", long: true, memory: container, run: func(s *siege) {
-			conns := s.connect(50)
-			atOnce(len(conns), func(i int) {
-				io.WriteString(conns[i], apitest.Header("PUT", "/kv/stalls", fmt.Sprint("Content-Length: ", s.limits.http.MaxValueBytes)))
-				io.WriteString(conns[i], text(rand.Int64N(1<<20)))
-			})
-		}},
-		{name: "uploads that trickle", long: true, memory: container, run: func(s *siege) {
-			conns := s.connect(100)
+		},
+		"uploads that trickle or stall": func(s *siege) {
+			conns := s.connect(s.limits.http.MaxConns - 2)
 			for i, conn := range conns {
 				io.WriteString(conn, apitest.Header("PUT", "/kv/trickles", []string{apitest.Chunked, "Content-Length: 4000000"}[i%2]))
 			}
-			for range 40 {
-				for _, conn := range conns {
+			for i := range conns {
+				for _, conn := range conns[i:] { // each stalls after another part
 					io.WriteString(conn, apitest.Chunks(text(10_000))) // to some it is a part of the value
 				}
 			}
-		}},
-		{name: "uploads that are torn", long: true, memory: container, run: func(s *siege) {
-			conns := s.connect(30)
-			atOnce(len(conns), func(i int) {
-				io.WriteString(conns[i], apitest.Header("PUT", "/kv/torn", "Content-Length: 10000000"))
-				io.WriteString(conns[i], text(rand.Int64N(10e6)))
-				conns[i].Close()
-			})
-		}},
-		{name: "uploads that are not UTF-8", long: true, memory: container, run: func(s *siege) {
-			s.fill("full", text(1<<20))
-			atOnce(4, func(i int) {
-				for range 3 {
-					if status := s.upload("binary", text(8<<20)+"\xff", i%2 == 1); status != 400 && status != 503 {
-						s.t.Errorf("PUT: %d, want 400 or 503", status)
-					}
-				}
-			})
-		}},
+		},
 
-		{name: "headers of empty fields without an end", memory: container, run: func(s *siege) {
-			s.sendHeaders(func(i int) string { return fmt.Sprintf("%d:\r\n", i) })
-		}},
-		{name: "headers of one field without an end", long: true, memory: container, run: func(s *siege) {
-			s.sendHeaders(func(int) string { return "a long name" })
-		}},
+		"headers of empty fields without an end": func(s *siege) { s.sendHeaders(func(i int) string { return fmt.Sprintf("%d:\r\n", i) }) },
+		"headers of a long field without an end": func(s *siege) { s.sendHeaders(func(int) string { return "a long name" }) },
 
-		{name: "slow readers of values that change", memory: container, run: func(s *siege) {
-			for i := range 60 { // only the first readers get units
-				s.upload("changes", text(5<<20), i%2 == 0)
-				s.read("changes")
-				if i%8 == 7 {
-					s.clear()
-				}
-			}
-		}},
-		{name: "slow readers of many values", long: true, memory: container, run: func(s *siege) {
+		"slow readers of values that are replaced and cleared": func(s *siege) {
 			stored := s.fill("old", text(1<<20))
 			for i := range s.limits.http.MaxConns / 2 { // when all are taken, responses close their connections
-				s.read(key("old", i%stored))
+				conn := s.connect(1)[0]
+				conn.(*net.TCPConn).SetReadBuffer(4096)
+				io.WriteString(conn, apitest.Request("GET", "/kv/"+key("old", i%stored), ""))
 			}
 			for i := range stored {
 				s.upload(key("old", i), text(1<<20-1), false)
 			}
 			s.clear()
 			s.fill("new", text(1<<20))
-		}},
-
-		{name: "keys deleted but for one", long: true, memory: smallContainer, run: func(s *siege) {
-			stored := s.fill("small", text(500))
-			s.pipeline(stored-1, func(w *bufio.Writer, i int) error { return writeDelete(w, key("small", i)) })
-			s.fill("large", text(10_000))
-		}},
-		{name: "keys replaced by others", long: true, memory: smallContainer, run: func(s *siege) {
-			stored := s.fill("old", text(500))
-			if served := s.pipeline(2*stored, func(w *bufio.Writer, i int) error {
-				if i%2 == 0 {
-					return writeDelete(w, key("old", i/2))
-				}
-				return writePut(w, key("new", i/2), text(500), i%4 == 1)
-			}); served != 2*stored {
-				s.t.Errorf("%d keys were replaced, want %d", served/2, stored)
-			}
-		}},
+		},
 	} {
-		t.Run(attack.name, func(t *testing.T) {
-			if attack.long && testing.Short() {
-				t.Skip("one of many")
-			}
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startSiege(t, binary, attack.memory)
-			attack.run(s)
-			s.closeAll()
+			s := startSiege(t, binary)
+			attack(s)
+			for _, conn := range s.conns {
+				conn.Close()
+			}
 
 			s.wantNothingLost()
 			peak := s.peak()
-			t.Logf("the server has used up to %d of %d MiB", peak>>20, attack.memory>>20)
-			if peak > attack.memory/16*15 {
+			t.Logf("the server has used up to %d of %d MiB", peak>>20, container>>20)
+			if peak > container/16*15 {
 				t.Error("want at most 15/16 of them")
 			}
 		})
@@ -189,13 +131,13 @@ type siege struct {
 	conns  []net.Conn   // open until the attack is over
 }
 
-// startSiege launches binary in a control group that has memory bytes. Where that is
-// impossible, the server gets the limits that it would have chosen in it.
-func startSiege(t *testing.T, binary string, memory int64) *siege {
+// startSiege launches binary in a control group. Where that is impossible, the server gets
+// the limits that it would have chosen in it.
+func startSiege(t *testing.T, binary string) *siege {
 	t.Helper()
 	s := new(siege)
 	var cmd *exec.Cmd
-	if group, err := newGroup(t, memory); err == nil {
+	if group, err := newGroup(t, container); err == nil {
 		cmd = group.command(binary, "-quiet")
 		s.peak = func() int64 {
 			text, err := os.ReadFile(group.peak)
@@ -207,10 +149,10 @@ func startSiege(t *testing.T, binary string, memory int64) *siege {
 		}
 	} else {
 		t.Log("no control group can be made: ", err)
-		cfg, _ := parseFlags(nil, memory, io.Discard)
+		cfg, _ := parseFlags(nil, container, io.Discard)
 		cmd = exec.Command(binary, "-quiet",
 			"-max-store-bytes", fmt.Sprint(cfg.maxStoreBytes), "-max-conns", fmt.Sprint(cfg.http.MaxConns))
-		cmd.Env = append(os.Environ(), fmt.Sprint("GOMEMLIMIT=", memory/8*5))
+		cmd.Env = append(os.Environ(), fmt.Sprint("GOMEMLIMIT=", container/8*5))
 		s.peak = func() int64 { return s.memory("VmHWM") }
 	}
 	s.process = launch(t, cmd)
@@ -256,14 +198,6 @@ func (s *siege) connect(n int) []net.Conn {
 	return s.conns[len(s.conns)-n:]
 }
 
-// closeAll closes the connections that connect has opened.
-func (s *siege) closeAll() {
-	for _, conn := range s.conns {
-		conn.Close()
-	}
-	s.conns = nil
-}
-
 // clear removes every key, and then stores the value that is read in the end.
 func (s *siege) clear() {
 	s.t.Helper()
@@ -289,7 +223,7 @@ func (s *siege) upload(key, value string, chunked bool) int {
 	}
 	defer conn.Close()
 	go func() {
-		w := bufio.NewWriter(conn)
+		w := bufio.NewWriterSize(conn, 64<<10)
 		writePut(w, key, value, chunked)
 		w.Flush()
 	}()
@@ -384,14 +318,6 @@ func (s *siege) sendHeaders(piece func(i int) string) {
 	if !strings.HasPrefix(line, "All ") {
 		s.t.Errorf("logged %q, %v; want that all connections are taken", line, err)
 	}
-}
-
-// read asks for the value of key and reads nothing of the response.
-func (s *siege) read(key string) {
-	s.t.Helper()
-	conn := s.connect(1)[0]
-	conn.(*net.TCPConn).SetReadBuffer(4096)
-	io.WriteString(conn, apitest.Request("GET", "/kv/"+key, ""))
 }
 
 // wantNothingLost checks that the server works as it did before the attack.

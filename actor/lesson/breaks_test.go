@@ -13,10 +13,7 @@ import (
 func TestBreaks(t *testing.T) {
 	t.Parallel()
 	skipIfShort(t)
-	module := t.TempDir()
-	for _, file := range []string{"go.mod", "go.sum"} {
-		write(t, filepath.Join(module, file), read(t, "../../"+file))
-	}
+	all := newVariants(t)
 	var answers [][3]string // patch, test, and words that the test must write
 	quote := regexp.MustCompile("(?s)\ngo test -run '\\^(Test\\w+)\\$' ./actor\n```\n\n```text\n(.*?)\n```")
 	sections, _, _ := strings.Cut(read(t, "breaks/README.md"), "\n## When it hangs\n")
@@ -44,10 +41,10 @@ func TestBreaks(t *testing.T) {
 					t.Fatalf("%s.patch: %v", name, err)
 				}
 			}
-			write(t, filepath.Join(module, name, file), content)
+			all.add(t, name, file, content)
 		}
 	}
-	write(t, filepath.Join(module, "own-call", "hang_test.go"), read(t, "testdata/hang_test.go"))
+	all.add(t, "own-call", "hang_test.go", read(t, "testdata/hang_test.go"))
 	patches, _ := filepath.Glob("breaks/*.patch")
 	for _, patch := range patches {
 		name := strings.TrimSuffix(filepath.Base(patch), ".patch")
@@ -56,17 +53,13 @@ func TestBreaks(t *testing.T) {
 		}
 	}
 
-	mustRun(t, module, "go", "test", "-c", "-vet=off", "-ldflags=-w", "-o", module, "./...")
-	t.Run("when it hangs", func(t *testing.T) {
-		binary := filepath.Join(module, "own-call.test")
-		wantStates(t, run(t, module, binary, "-test.run=^TestHang$", "-test.timeout=1m"))
-	})
+	all.build(t)
+	t.Run("when it hangs", func(t *testing.T) { wantStates(t, all.run(t, "own-call", "^TestHang$")) })
 	for _, answer := range answers {
 		name, test, words := answer[0], answer[1], answer[2]
 		t.Run(name+" "+test, func(t *testing.T) {
 			t.Parallel()
-			binary := filepath.Join(module, name+".test")
-			out := run(t, filepath.Join(module, name), binary, "-test.run=^"+test+"$", "-test.timeout=1m")
+			out := all.run(t, name, "^"+test+"$")
 			if !strings.Contains(out, words) || !strings.Contains(out, "\nexit status ") {
 				t.Errorf("it must fail with %q, and writes\n%s", words, out)
 			}

@@ -130,7 +130,7 @@ func TestPrograms(t *testing.T) {
 	t.Parallel()
 	skipIfShort(t)
 	bin := t.TempDir() + string(filepath.Separator)
-	mustRun(t, ".", "go", "build", "-o", bin, "./...")
+	mustRun(t, ".", "go", "build", "-ldflags=-w", "-o", bin, "./...")
 	for _, block := range blocks(read(t, texts[0]), "console") {
 		match := program.FindStringSubmatch(block)
 		if match == nil {
@@ -268,47 +268,6 @@ func TestProgramsFitOnAScreen(t *testing.T) {
 	for _, name := range programs {
 		if lines := strings.Count(read(t, name), "\n"); lines > 60 {
 			t.Errorf("%s has %d lines", name, lines)
-		}
-	}
-}
-
-// TestQuotedCode checks that the Go code in the texts stands in a file of the
-// repository, and that the tests and files that they name exist.
-func TestQuotedCode(t *testing.T) {
-	var code, tests strings.Builder
-	for _, pattern := range []string{"../*.go", "../../httpapi/*.go", "*/*.go", "*.go"} {
-		names, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range names {
-			if strings.HasSuffix(name, "_test.go") {
-				tests.WriteString(read(t, name))
-			} else {
-				code.WriteString(read(t, name))
-			}
-		}
-	}
-
-	for _, name := range texts {
-		text := read(t, name)
-		for _, block := range blocks(text, "go") {
-			if !slices.ContainsFunc([]string{"", "\t", "\t\t", "\t\t\t", "\t\t\t\t"}, func(tabs string) bool {
-				indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(block, tabs+"$1")
-				return strings.Contains(code.String(), "\n"+indented)
-			}) {
-				t.Errorf("%s: no file has this code:\n%s", name, block)
-			}
-		}
-		for _, test := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(text, -1) {
-			if !strings.Contains(tests.String(), "func "+test+"(") {
-				t.Errorf("%s: there is no %s", name, test)
-			}
-		}
-		for _, link := range regexp.MustCompile(`\]\(([^):#]+)[)#]`).FindAllStringSubmatch(text, -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(name), link[1])); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
 		}
 	}
 }
