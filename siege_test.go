@@ -46,7 +46,7 @@ func TestSiege(t *testing.T) {
 			s.fill("key", text(s.limits.http.MaxValueBytes/2))
 		},
 		"keys deleted but for one": func(s *siege) {
-			stored := s.fill("small", text(500))
+			stored := s.fill("small", text(1000))
 			s.pipeline(stored-1, func(w *bufio.Writer, i int) error { return writeDelete(w, key("small", i)) })
 			s.fill("large", text(10_000))
 		},
