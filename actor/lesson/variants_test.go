@@ -13,14 +13,13 @@ import (
 // binary, because linking one for each would take most of the time. Each test runs in a
 // process of its own, because a test that fails may end the process.
 type variants struct {
-	module  string            // the folder that has a folder for each variant
-	renamed map[string]string // from a name that is no test file's to that of a test file
-	imports strings.Builder
-	runs    strings.Builder
+	module  string              // the folder that has a folder for each variant
+	overlay map[string]string   // from a file name that the go command sees to that of a test file
+	tests   map[string][]string // from the name of a variant to its tests
 }
 
 func newVariants(t *testing.T) *variants {
-	v := &variants{module: t.TempDir(), renamed: make(map[string]string)}
+	v := &variants{module: t.TempDir(), overlay: make(map[string]string), tests: make(map[string][]string)}
 	for _, file := range []string{"go.mod", "go.sum"} {
 		write(t, filepath.Join(v.module, file), read(t, "../../"+file))
 	}
@@ -34,30 +33,32 @@ func (v *variants) add(t *testing.T, name, file, content string) {
 	t.Helper()
 	path := filepath.Join(v.module, name, file)
 	write(t, path, content)
-	base, isTest := strings.CutSuffix(path, "_test.go")
-	if !isTest {
-		return
-	}
-	v.renamed[base+"_in_variant.go"] = path
-	for _, test := range testFunc.FindAllStringSubmatch(content, -1) {
-		alias := strings.ReplaceAll(name, "-", "_")
-		if !strings.Contains(v.imports.String(), alias+" ") {
-			fmt.Fprintf(&v.imports, "import %s %q\n", alias, "kvactor/"+name)
+	if base, isTest := strings.CutSuffix(path, "_test.go"); isTest {
+		v.overlay[base+"_in_variant.go"] = path // other packages cannot import a test file
+		for _, test := range testFunc.FindAllStringSubmatch(content, -1) {
+			v.tests[name] = append(v.tests[name], test[1])
 		}
-		fmt.Fprintf(&v.runs, "\tt.Run(%q, %s.%s)\n", name+"/"+test[1], alias, test[1])
 	}
 }
 
-// build builds the binary. Only tests of packages with these build tags are in it.
+// build builds the binary, with tags for all packages.
 func (v *variants) build(t *testing.T, tags ...string) {
 	t.Helper()
-	overlay, err := json.Marshal(map[string]any{"Replace": v.renamed})
+	var imports, runs strings.Builder
+	for name, tests := range v.tests {
+		alias := strings.ReplaceAll(name, "-", "_")
+		fmt.Fprintf(&imports, "import %s %q\n", alias, "kvactor/"+name)
+		for _, test := range tests {
+			fmt.Fprintf(&runs, "t.Run(%q, %s.%s)\n", name+"/"+test, alias, test)
+		}
+	}
+	write(t, filepath.Join(v.module, "variants_test.go"),
+		fmt.Sprintf("package variants\nimport \"testing\"\n%s\nfunc TestVariants(t *testing.T) {\n%s}\n", &imports, &runs))
+	overlay, err := json.Marshal(map[string]any{"Replace": v.overlay})
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(v.module, "overlay.json"), string(overlay))
-	write(t, filepath.Join(v.module, "variants_test.go"), "package variants\n\nimport \"testing\"\n"+
-		v.imports.String()+"\nfunc TestVariants(t *testing.T) {\n"+v.runs.String()+"}\n")
 	mustRun(t, v.module, "go", "test", "-c", "-o", "variants", "-overlay", "overlay.json",
 		"-tags", strings.Join(tags, ","), "-vet=off", "-ldflags=-w", ".")
 }
