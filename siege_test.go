@@ -48,14 +48,14 @@ func TestSiege(t *testing.T) {
 		},
 		"keys deleted but for one": func(s *siege) {
 			stored := s.fill("small", text(500))
-			s.pipeline(stored-1, func(w *bufio.Writer, i int) error { return writeDelete(w, key("small", i)) })
+			s.pipeline(stored-1, func(i int) string { return apitest.Request("DELETE", "/kv/"+key("small", i), "") })
 			s.fill("large", text(10_000))
 		},
 
 		"uploads that are too large": func(s *siege) {
 			s.fill("full", text(1<<20))
-			s.uploadAtOnce(4, 60e6, 413, 503)
-			s.uploadAtOnce(16, 60e6, 413, 503)
+			s.uploadAtOnce(4, 4*s.limits.http.MaxValueBytes, 413, 503)
+			s.uploadAtOnce(16, 4*s.limits.http.MaxValueBytes, 413, 503)
 		},
 		"uploads as large as possible": func(s *siege) {
 			s.uploadAtOnce(4, s.limits.http.MaxValueBytes, 200, 503)
@@ -162,7 +162,7 @@ func startSiege(t *testing.T, binary string) *siege {
 	return s
 }
 
-// text returns a value of n bytes, up to 64 MiB. All values share their bytes, which do
+// text returns a value of n bytes, up to 8 MiB. All values share their bytes, which do
 // not repeat at the distance of the parts in which large values travel.
 func text(n int64) string { return allText()[:n] }
 
@@ -171,7 +171,7 @@ var allText = sync.OnceValue(func() string {
 	for i := range 100_000 {
 		fmt.Fprintf(&numbers, "%d ", i)
 	}
-	return strings.Repeat(numbers.String(), 64<<20/numbers.Len()+1)
+	return strings.Repeat(numbers.String(), 8<<20/numbers.Len()+1)
 })
 
 // key returns a key. Keys with the same prefix have the same length.
@@ -215,19 +215,24 @@ func (s *siege) want(method, path, value, body string) {
 	c.Want(method, path, value, 200, body)
 }
 
+// put returns a PUT, of known length or chunked.
+func put(key, value string, chunked bool) string {
+	if chunked {
+		return apitest.ChunkedRequest("PUT", "/kv/"+key, value)
+	}
+	return apitest.Request("PUT", "/kv/"+key, value)
+}
+
 // upload puts value, of known length or chunked, and returns the status of the response.
 func (s *siege) upload(key, value string, chunked bool) int {
+	request := put(key, value, chunked)
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		s.t.Error(err)
 		return 0
 	}
 	defer conn.Close()
-	go func() {
-		w := bufio.NewWriterSize(conn, 64<<10)
-		writePut(w, key, value, chunked)
-		w.Flush()
-	}()
+	go io.WriteString(conn, request)
 	resp, _, err := apitest.New(s.t, conn).Response("PUT")
 	if err != nil {
 		s.t.Errorf("PUT of %d bytes: %v", len(value), err)
@@ -249,7 +254,7 @@ func (s *siege) uploadAtOnce(n int, size int64, want ...int) {
 
 // pipeline sends n requests on one connection without waiting for responses. It returns
 // how many were served with status 200 before the first with status 507.
-func (s *siege) pipeline(n int, write func(w *bufio.Writer, i int) error) (served int) {
+func (s *siege) pipeline(n int, request func(i int) string) (served int) {
 	s.t.Helper()
 	c := s.dial()
 	c.Conn.(*net.TCPConn).SetWriteBuffer(64 << 10) // not many are sent after 507
@@ -257,7 +262,10 @@ func (s *siege) pipeline(n int, write func(w *bufio.Writer, i int) error) (serve
 	go func() {
 		defer close(sent)
 		w := bufio.NewWriterSize(c, 64<<10)
-		for i := 0; i < n && write(w, i) == nil; i++ {
+		for i := 0; i < n; i++ {
+			if _, err := w.WriteString(request(i)); err != nil {
+				return
+			}
 		}
 		w.Flush()
 	}()
@@ -281,30 +289,11 @@ func (s *siege) pipeline(n int, write func(w *bufio.Writer, i int) error) (serve
 	return served
 }
 
-// writePut writes a PUT, of known length or chunked.
-func writePut(w *bufio.Writer, key, value string, chunked bool) error {
-	format, end := "PUT /kv/%s HTTP/1.1\r\nHost: kv\r\nContent-Length: %d\r\n\r\n", ""
-	if chunked {
-		format, end = "PUT /kv/%s HTTP/1.1\r\nHost: kv\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", "\r\n0\r\n\r\n"
-	}
-	fmt.Fprintf(w, format, key, len(value))
-	w.WriteString(value)
-	_, err := w.WriteString(end)
-	return err
-}
-
-func writeDelete(w *bufio.Writer, key string) error {
-	_, err := fmt.Fprintf(w, "DELETE /kv/%s HTTP/1.1\r\nHost: kv\r\n\r\n", key)
-	return err
-}
-
 // fill puts value under one key after another until the store is full, and returns
 // under how many. Every other value is chunked.
 func (s *siege) fill(prefix, value string) (stored int) {
 	s.t.Helper()
-	return s.pipeline(math.MaxInt, func(w *bufio.Writer, i int) error {
-		return writePut(w, key(prefix, i), value, i%2 == 1)
-	})
+	return s.pipeline(math.MaxInt, func(i int) string { return put(key(prefix, i), value, i%2 == 1) })
 }
 
 // sendHeaders fills the store and then opens many connections with headers that never

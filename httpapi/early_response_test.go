@@ -191,7 +191,7 @@ func TestClientThatClosesItsSendingHalf(t *testing.T) {
 	}{
 		"GETs":          {strings.Repeat(get, 10), 10},
 		"a small PUT":   {apitest.Request("PUT", "/kv/a", "value"), 1},
-		"a chunked PUT": {chunkedPut("/kv/a", testLarge[:testMax/2]), 1},
+		"a chunked PUT": {apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2]), 1},
 		"large PUTs":    {strings.Repeat(put, 5), 5},
 		"all":           {put + get + apitest.Request("DELETE", "/kv/a", "") + apitest.Request("GET", "/health", ""), 4},
 	} {

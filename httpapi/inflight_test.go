@@ -184,7 +184,7 @@ func TestSmallValuesNeverWait(t *testing.T) {
 		start := time.Now()
 		for _, request := range []string{
 			apitest.Request("PUT", "/kv/a", testLarge[:unit]),
-			chunkedPut("/kv/a", testLarge[:unit]),
+			apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:unit]),
 			apitest.Request("GET", "/kv/a", ""),
 		} {
 			send(c, request)
@@ -258,14 +258,14 @@ func TestGetWaitsOnce(t *testing.T) {
 // An upload of unknown length needs twice its length, and does not wait for it.
 func TestChunkedUploadsOnlyTry(t *testing.T) {
 	onEachRequest(t, "", setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
-		send(c, chunkedPut("/kv/a", testLarge[:testMax/2]))
+		send(c, apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2]))
 		c.WantOpen(200)
-		send(c, chunkedPut("/kv/a", testLarge[:testMax/2], "x"))
+		send(c, apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2], "x"))
 		c.WantOpen(413) // it could never fit
 
 		holder := s.holdIncoming(t)
 		start := time.Now()
-		send(c, chunkedPut("/kv/a", testLarge[:unit], "x"))
+		send(c, apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:unit], "x"))
 		resp := c.WantResponse("PUT", 503, "server is busy")
 		wantTime(t, start, 0)
 		if got := resp.Header.Get("Retry-After"); got != "1" {
@@ -273,7 +273,7 @@ func TestChunkedUploadsOnlyTry(t *testing.T) {
 		}
 		holder.Close()
 		synctest.Wait()
-		send(c, chunkedPut("/kv/a", testLarge[:unit], "x"))
+		send(c, apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:unit], "x"))
 		c.WantOpen(200)
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -218,12 +217,6 @@ func length(n int64) string { return fmt.Sprintf("Content-Length: %d", n) }
 
 // http10 returns request with another version.
 func http10(request string) string { return strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1) }
-
-// chunkedPut returns a PUT of the value that chunks make, some of which may be empty.
-func chunkedPut(target string, chunks ...string) string {
-	chunks = slices.DeleteFunc(chunks, func(chunk string) bool { return chunk == "" })
-	return apitest.Header("PUT", target, apitest.Chunked) + apitest.Chunks(append(chunks, "")...)
-}
 
 // A fakeListener accepts with accept.
 type fakeListener struct {

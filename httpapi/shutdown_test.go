@@ -71,7 +71,7 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 	t.Parallel()
 	put := apitest.Request("PUT", "/kv/a", "value")
 	large := apitest.Request("PUT", "/kv/a", testLarge)
-	chunked := chunkedPut("/kv/a", testLarge[:testMax/2])
+	chunked := apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2])
 	behind := apitest.Request("PUT", "/kv/after", "value")
 	for name, row := range map[string]struct {
 		before, after string // what is sent before Shutdown and after

@@ -29,7 +29,7 @@ func TestValuesComeBack(t *testing.T) {
 		c.Want("PUT", "/kv/a", value, 200, "")
 		c.Want("GET", "/kv/a", "", 200, value)
 		first := len(value) / 3
-		c.Send(chunkedPut("/kv/b", append(strings.SplitAfter(value[:first%100], ""), value[first%100:])...))
+		c.Send(apitest.ChunkedRequest("PUT", "/kv/b", append(strings.SplitAfter(value[:first%100], ""), value[first%100:])...))
 		c.WantResponse("PUT", 200, "")
 		c.Want("GET", "/kv/b", "", 200, value)
 	}
@@ -49,13 +49,13 @@ func TestInvalidValues(t *testing.T) {
 		testLarge[:testMax/2-1] + "\xff": notUTF8,
 	} {
 		half := len(value) / 2
-		for _, request := range []string{apitest.Request("PUT", "/kv/a", value), chunkedPut("/kv/a", value[:half], value[half:])} {
+		for _, request := range []string{apitest.Request("PUT", "/kv/a", value), apitest.ChunkedRequest("PUT", "/kv/a", value[:half], value[half:])} {
 			c.Send(request)
 			c.WantResponse("PUT", 400, want)
 			s.want(t, "a", "old")
 		}
 	}
-	c.Send(chunkedPut("/kv/a", "\xe4", "\xb8", "\x96")) // a rune in three chunks
+	c.Send(apitest.ChunkedRequest("PUT", "/kv/a", "\xe4", "\xb8", "\x96")) // a rune in three chunks
 	c.WantOpen(200)
 	s.want(t, "a", "\u4e16")
 }
@@ -68,12 +68,12 @@ func TestValueTooLarge(t *testing.T) {
 		with := setup{Config: Config{MaxValueBytes: max, MaxInflightBytes: testMax}}
 		onEachRequest(t, fmt.Sprintf("limit %d", max), with, func(t *testing.T, s *testServer, c apitest.Client) {
 			most := testLarge[:max]
-			for _, put := range []string{apitest.Request("PUT", "/kv/a", most), chunkedPut("/kv/a", most)} {
+			for _, put := range []string{apitest.Request("PUT", "/kv/a", most), apitest.ChunkedRequest("PUT", "/kv/a", most)} {
 				send(c, put)
 				c.WantOpen(200)
 				s.want(t, "a", most)
 			}
-			for _, put := range []string{apitest.Request("PUT", "/kv/b", most+"x"), chunkedPut("/kv/b", most, "x")} {
+			for _, put := range []string{apitest.Request("PUT", "/kv/b", most+"x"), apitest.ChunkedRequest("PUT", "/kv/b", most, "x")} {
 				send(c, put)
 				c.WantResponse("PUT", 413, "value too large")
 				s.want(t, "b", "")
@@ -99,8 +99,8 @@ func TestTornUploads(t *testing.T) {
 	for name, upload := range map[string]string{
 		"small":          apitest.Request("PUT", "/kv/a", "0123456789"),
 		"large":          apitest.Request("PUT", "/kv/a", half+half),
-		"small, chunked": chunkedPut("/kv/a", "01234", "56789"),
-		"large, chunked": chunkedPut("/kv/a", half, half),
+		"small, chunked": apitest.ChunkedRequest("PUT", "/kv/a", "01234", "56789"),
+		"large, chunked": apitest.ChunkedRequest("PUT", "/kv/a", half, half),
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, setup{}, func(t *testing.T, s *testServer) {

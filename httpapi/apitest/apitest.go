@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,11 +62,18 @@ const Chunked = "Transfer-Encoding: chunked"
 
 // Chunks returns chunks as they are sent. An empty one ends the body.
 func Chunks(chunks ...string) string {
-	var b strings.Builder
+	sent := ""
 	for _, chunk := range chunks {
-		fmt.Fprintf(&b, "%x\r\n%s\r\n", len(chunk), chunk)
+		sent += fmt.Sprintf("%x\r\n", len(chunk)) + chunk + "\r\n"
 	}
-	return b.String()
+	return sent
+}
+
+// ChunkedRequest returns a request with a body of unknown length, the body that chunks
+// make. Some of them may be empty.
+func ChunkedRequest(method, target string, chunks ...string) string {
+	chunks = slices.DeleteFunc(chunks, func(chunk string) bool { return chunk == "" })
+	return Header(method, target, Chunked) + Chunks(append(chunks, "")...)
 }
 
 // Send sends text as it is.
