@@ -155,7 +155,8 @@ func TestLargeValuesWaitForUnits(t *testing.T) {
 		method := request[:3]
 		for _, freed := range []time.Duration{0, 2999 * time.Millisecond, time.Hour} {
 			onEachRequest(t, fmt.Sprintf("%s, units come after %v", method, freed), setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
-				s.put(t, "a", value)
+				s.connect(t).Want("PUT", "/kv/a", value, 200, "") // gives its units back, and no more
+				s.connect(t).Want("GET", "/kv/a", "", 200, value)
 				holders := []apitest.Client{s.holdIncoming(t), s.holdOutgoing(t, testMax)}
 				time.AfterFunc(freed, func() { holders[0].Close(); holders[1].Close() })
 				start := time.Now()
