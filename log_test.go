@@ -38,18 +38,6 @@ Server stopped
 	p.wantExit(0)
 }
 
-func TestQuiet(t *testing.T) {
-	t.Parallel()
-	p := kvactor(t, "-quiet")
-	p.readLimits()
-	c := p.dial()
-	c.Want("PUT", "/kv/a", "1", 200, "")
-	c.Want("POST", "/kv/a", "1", 405, "method not allowed")
-	p.end(syscall.SIGTERM)
-	p.wantRest("Server stopping\nServer stopped\n")
-	p.wantExit(0)
-}
-
 // wantRest reads the log to its end.
 func (p *process) wantRest(want string) { wantRest(p.t, p.log, want) }
 
