@@ -69,7 +69,7 @@ func TestErrorMeansNoEffect(t *testing.T) {
 		})
 	}
 
-	long := strings.Repeat("v", 2*slotSize)
+	long := strings.Repeat("v", 4*slotSize)
 	for name, steps := range map[string][]step{
 		"ErrFull for a new key":      {put("b", long).fails(ErrFull), get("b", "")},
 		"ErrFull for a new value":    {put("a", long).fails(ErrFull), get("a", "1")},
