@@ -146,6 +146,7 @@ func TestSignalAfterTheFirstLine(t *testing.T) {
 	}
 }
 
+// Requests have 4 s.
 func TestShutdownCutsOffRequestsThatDoNotFinish(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes as long as a shutdown may")
@@ -165,12 +166,16 @@ func TestShutdownCutsOffRequestsThatDoNotFinish(t *testing.T) {
 		}
 	}()
 
+	signaled := time.Now()
 	p.end(syscall.SIGTERM)
 	log, _ := io.ReadAll(p.log)
 	if !strings.HasSuffix(string(log), "Server stopped\n") || strings.Contains(string(log), "accepted") {
 		t.Errorf("logged %q", log)
 	}
 	p.wantExit(0)
+	if passed := time.Since(signaled); passed < 4*time.Second {
+		t.Errorf("the requests were cut off after %v, want at least 4s", passed)
+	}
 	for _, c := range []apitest.Client{moving, stalled} {
 		if resp, _, err := c.Response("PUT"); err == nil && resp.StatusCode == 200 {
 			t.Error("a request that did not finish gets 200")
