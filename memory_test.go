@@ -38,7 +38,7 @@ func TestSystemMemory(t *testing.T) {
 		"a machine":             {map[string]string{meminfo: machine}, 24684096 << 10},
 		"no file of the group":  {map[string]string{meminfo: machine, groups: inV2}, 24684096 << 10},
 
-		"version 2":           {map[string]string{meminfo: machine, groups: inV2, v2 + "a/b/memory.max": "268435456\n"}, 256 << 20},
+		"version 2":           {map[string]string{meminfo: machine, groups: "?\n" + inV2, v2 + "a/b/memory.max": "268435456\n"}, 256 << 20},
 		"version 2, no limit": {map[string]string{meminfo: machine, groups: inV2, v2 + "a/b/memory.max": "max\n"}, 24684096 << 10},
 		"version 2, a limit above": {map[string]string{groups: inV2,
 			v2 + "a/b/memory.max": "max\n", v2 + "a/memory.max": "1000\n", v2 + "memory.max": "2000\n"}, 1000},

@@ -77,13 +77,26 @@ func TestSiege(t *testing.T) {
 			s.fill("full", text(1<<20))
 			s.uploadAtOnce(100, 1e6, 503, 507)
 		},
-		"uploads that trickle or stall": func(s *siege) {
+		"uploads that stall before they end": func(s *siege) {
+			most := s.limits.http.MaxValueBytes
+			conns := s.connect(s.limits.http.MaxConns - 2)
+			atOnce(len(conns), func(i int) {
+				if i%2 == 0 {
+					io.WriteString(conns[i], apitest.Header("PUT", "/kv/stalls", fmt.Sprint("Content-Length: ", most))+text(most-1))
+				} else {
+					io.WriteString(conns[i], apitest.Header("PUT", "/kv/stalls", apitest.Chunked)+apitest.Chunks(text(most/2)))
+				}
+				conns[i].SetReadDeadline(time.Now().Add(4 * time.Second)) // most are refused before
+				conns[i].Read(make([]byte, 1))
+			})
+		},
+		"uploads that trickle": func(s *siege) {
 			conns := s.connect(s.limits.http.MaxConns - 2)
 			for i, conn := range conns {
-				io.WriteString(conn, apitest.Header("PUT", "/kv/trickles", []string{apitest.Chunked, "Content-Length: 4000000"}[i%2]))
+				io.WriteString(conn, apitest.Header("PUT", "/kv/trickles", []string{apitest.Chunked, "Content-Length: 1000000"}[i%2]))
 			}
-			for i := range conns {
-				for _, conn := range conns[i:] { // each stalls after another part
+			for range 40 {
+				for _, conn := range conns {
 					io.WriteString(conn, apitest.Chunks(text(10_000))) // to some it is a part of the value
 				}
 			}
@@ -93,16 +106,15 @@ func TestSiege(t *testing.T) {
 		"headers of a long field without an end": func(s *siege) { s.sendHeaders(func(int) string { return "a long name" }) },
 
 		"slow readers of values that are replaced and cleared": func(s *siege) {
-			stored := s.fill("old", text(1<<20))
-			for i := range s.limits.http.MaxConns / 2 { // when all are taken, responses close their connections
+			for i := range s.limits.http.MaxConns - 2 { // only the first readers get units
+				s.upload("changes", text(s.limits.http.MaxValueBytes), i%2 == 0)
 				conn := s.connect(1)[0]
 				conn.(*net.TCPConn).SetReadBuffer(4096)
-				io.WriteString(conn, apitest.Request("GET", "/kv/"+key("old", i%stored), ""))
+				io.WriteString(conn, apitest.Request("GET", "/kv/changes", ""))
+				if i%4 == 3 {
+					s.clear()
+				}
 			}
-			for i := range stored {
-				s.upload(key("old", i), text(1<<20-1), false)
-			}
-			s.clear()
 			s.fill("new", text(1<<20))
 		},
 	} {
