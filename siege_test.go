@@ -78,6 +78,7 @@ func TestSiege(t *testing.T) {
 			s.uploadAtOnce(100, 1e6, 503, 507)
 		},
 		"uploads that stall before they end": func(s *siege) {
+			s.fill("full", text(1<<20))
 			most := s.limits.http.MaxValueBytes
 			conns := s.connect(s.limits.http.MaxConns - 2)
 			atOnce(len(conns), func(i int) {
