@@ -21,33 +21,6 @@ func Example() {
 	// Output: Ada true <nil>
 }
 
-// A caller may give up. If its context is done before the owner receives the request,
-// the request never takes effect.
-func Example_givingUp() {
-	store := actor.New(1 << 20)
-	defer store.Stop()
-
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	fmt.Println(store.Put(ctx, "user:1", []byte("Ada")))
-
-	_, found, err := store.Get(context.Background(), "user:1")
-	fmt.Println(found, err)
-	// Output:
-	// context canceled
-	// false <nil>
-}
-
-// Stop waits until the owner has ended. Later calls return an error.
-func ExampleStore_Stop() {
-	store := actor.New(1 << 20)
-	store.Stop()
-
-	err := store.Put(context.Background(), "user:1", []byte("Ada"))
-	fmt.Println(errors.Is(err, actor.ErrStopped))
-	// Output: true
-}
-
 // The store refuses what would exceed its budget, and changes nothing.
 func ExampleStore_Put_full() {
 	ctx := context.Background()
