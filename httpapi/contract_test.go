@@ -207,7 +207,7 @@ func TestHealthOfABusyStore(t *testing.T) {
 		c := s.connect(t)
 		busy = time.Second - 1
 		c.Want("GET", "/health", "", 200, "")
-		busy = time.Second
+		busy = time.Second + 1
 		c.Want("GET", "/health", "", 503, "store is unavailable")
 	})
 }
