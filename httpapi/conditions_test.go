@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"kvactor/httpapi/apitest"
 )
@@ -76,18 +77,15 @@ func TestConditions(t *testing.T) {
 }
 
 // Of a hundred clients that create a key at once, exactly one succeeds, and its value is
-// stored.
+// stored. If a create were two requests to the store, all clients would send the first,
+// which takes a second here, before one of them sends the second.
 func TestHundredClientsCreateAKey(t *testing.T) {
-	s := start(t, setup{Config: Config{Quiet: true}})
-	var clients []apitest.Client
-	for range 100 {
-		clients = append(clients, s.connect(t))
-	}
-	for range 5 {
-		created := make(chan string, len(clients))
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		s.fake.before = func(string) { time.Sleep(time.Second) }
+		created := make(chan string, 100)
 		var wg sync.WaitGroup
-		for n, c := range clients {
-			value := strings.Repeat("x", 1+n)
+		for n := range cap(created) {
+			c, value := s.connect(t), strings.Repeat("x", 1+n)
 			wg.Go(func() {
 				io.WriteString(c, apitest.Request("PUT", "/kv/a", value, "If-None-Match: *"))
 				switch resp, body, err := c.Response("PUT"); {
@@ -103,6 +101,5 @@ func TestHundredClientsCreateAKey(t *testing.T) {
 			t.Fatalf("%d clients have created the key, want 1", len(created))
 		}
 		s.want(t, "a", <-created)
-		s.store.Clear(t.Context())
-	}
+	})
 }
