@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -160,7 +161,10 @@ func TestLargeValuesWaitForUnits(t *testing.T) {
 				holders := []apitest.Client{s.holdIncoming(t), s.holdOutgoing(t, testMax)}
 				time.AfterFunc(freed, func() { holders[0].Close(); holders[1].Close() })
 				start := time.Now()
-				send(c, request)
+				go func() {
+					io.WriteString(c, request)
+					c.CloseWrite() // it still gets its response
+				}()
 				if freed < time.Hour {
 					c.WantResponse(method, 200, want)
 					wantTime(t, start, freed)
