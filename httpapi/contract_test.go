@@ -109,7 +109,7 @@ func TestOrderOfChecks(t *testing.T) {
 	const (
 		invalid      = "/kv/a%20b"
 		contentRange = "Content-Range: bytes 6-10/11"
-		condition    = "If-Match: *" // which a, a key that is not stored, does not meet
+		condition    = `If-Match: "tag"` // which no key meets
 	)
 	large := strings.Repeat("x", 100)
 	c := start(t, setup{Config: Config{MaxValueBytes: 99}, budget: 1}).connect(t)
@@ -129,6 +129,7 @@ func TestOrderOfChecks(t *testing.T) {
 		{"PUT", "/kv/a", "\xff", []string{condition}, 400, "value must be valid UTF-8"},
 		{"PUT", "/kv/a", large, []string{condition}, 413, "value too large"},
 		{"PUT", "/kv/a", "value", []string{condition}, 412, "precondition failed"},
+		{"PUT", "/kv/a", "value", []string{"If-Match: *"}, 412, "precondition failed"},
 		{"PUT", "/kv/a", "value", []string{"If-None-Match: *"}, 507, "store is full"},
 		{"PUT", "/kv/a", "value", nil, 507, "store is full"},
 		{"GET", "/kv/a", "", []string{contentRange, condition}, 404, "key not found"},
