@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -93,20 +92,6 @@ func TestShortRestIsRead(t *testing.T) {
 			c.WantLast(r.status)
 			c.WantEnd()
 		})
-	}
-}
-
-// The server knows how much of a body is left, whether or not io.EOF comes with the last
-// bytes.
-func TestRestOfABodyIsCounted(t *testing.T) {
-	for _, body := range []io.Reader{strings.NewReader("value"), iotest.DataErrReader(strings.NewReader("value"))} {
-		x := newExchange(nil, &http.Request{Body: io.NopCloser(body), ContentLength: 5})
-		for _, step := range []int64{5, 3, 1, 0} {
-			io.CopyN(io.Discard, x, x.left-step)
-			if x.left != step {
-				t.Errorf("%d bytes are left, want %d", x.left, step)
-			}
-		}
 	}
 }
 
