@@ -121,6 +121,22 @@ func TestGivingUpTakesNoUnits(t *testing.T) {
 	})
 }
 
+// No goroutine waits for units that came back just before it began to wait.
+func TestUnitsComeBackBeforeTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSemaphore(8)
+		s.tryAcquire(8)
+		for range 20_000 {
+			go s.release(8)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // passes if all others wait
+			if err := s.acquire(ctx, 8); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+		}
+	})
+}
+
 // holdIncoming takes all units for values that come in. They are free again when the
 // client, which it returns, closes its connection.
 func (s *testServer) holdIncoming(t testing.TB) apitest.Client {
