@@ -67,6 +67,7 @@ func TestUnitsOfAValue(t *testing.T) {
 			t.Errorf("a value of %d bytes takes %d units, want %d", n, got, want)
 		}
 	}
+	start(t, setup{Config: Config{MaxInflightBytes: unit + 1}}) // checks that a value of this size fits
 }
 
 // Goroutines that wait are served in the order in which they came, although one that came
