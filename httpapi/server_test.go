@@ -162,10 +162,12 @@ func (s *testServer) wantAllUnits(t testing.TB, n int64) {
 	s.fake.before = nil
 	s.fake.Store = actor.New(math.MaxInt64)
 	defer s.fake.Store.(*actor.Store).Stop()
+	end, _ := net.Pipe()
+	ctx := context.WithValue(context.Background(), connKey{}, &conn{pipeConn{end, end}, nil})
 	value := strings.NewReader(strings.Repeat("x", int(n)))
 	for _, r := range []*http.Request{httptest.NewRequest("PUT", "/kv/all", value), httptest.NewRequest("GET", "/kv/all", nil)} {
 		w := httptest.NewRecorder()
-		s.http.Handler.ServeHTTP(w, r)
+		s.http.Handler.ServeHTTP(w, r.WithContext(ctx))
 		if w.Code != 200 {
 			t.Errorf("after all requests, %s of a value that needs all units: %d %s", r.Method, w.Code, w.Body)
 		}
