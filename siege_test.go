@@ -238,14 +238,14 @@ func put(key, value string, chunked bool) string {
 
 // upload puts value, of known length or chunked, and returns the status of the response.
 func (s *siege) upload(key, value string, chunked bool) int {
-	request := put(key, value, chunked)
+	request := []byte(put(key, value, chunked))
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		s.t.Error(err)
 		return 0
 	}
 	defer conn.Close()
-	go io.WriteString(conn, request)
+	go conn.Write(request)
 	resp, _, err := apitest.New(s.t, conn).Response("PUT")
 	if err != nil {
 		s.t.Errorf("PUT of %d bytes: %v", len(value), err)
@@ -270,6 +270,7 @@ func (s *siege) uploadAtOnce(n int, size int64, want ...int) {
 func (s *siege) pipeline(n int, request func(i int) string) (served int) {
 	s.t.Helper()
 	c := s.dial()
+	c.R = bufio.NewReaderSize(c, 64<<10)
 	c.Conn.(*net.TCPConn).SetWriteBuffer(64 << 10) // not many are sent after 507
 	sent := make(chan struct{})
 	go func() {
@@ -282,7 +283,6 @@ func (s *siege) pipeline(n int, request func(i int) string) (served int) {
 		}
 		w.Flush()
 	}()
-	c.R = bufio.NewReaderSize(c, 64<<10)
 	for ; served < n; served++ {
 		if c.R.Buffered() == 0 {
 			time.Sleep(time.Millisecond) // let responses gather: to wake up for each is expensive
