@@ -136,7 +136,8 @@ func (p *process) wantExit(code int) {
 }
 
 // memory returns a size in bytes that Linux knows of the server: VmRSS is what it
-// occupies, and VmHWM is the most that it has occupied.
+// occupies, RssFile the part of that which is in files, too, and VmHWM the most that it has
+// occupied.
 func (p *process) memory(name string) int64 {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
