@@ -245,7 +245,7 @@ func serveTwin() {
 
 // A lockedStore is a store with a lock, for the requests of a benchmark.
 type lockedStore struct {
-	httpapi.Store // nil
+	httpapi.Store // nil, because a benchmark calls no other methods
 	mu            sync.RWMutex
 	values        map[string][]byte // guarded by mu
 }

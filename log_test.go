@@ -39,12 +39,10 @@ Server stopped
 }
 
 // wantRest reads the log to its end.
-func (p *process) wantRest(want string) { wantRest(p.t, p.log, want) }
-
-func wantRest(t testing.TB, log io.Reader, want string) {
-	t.Helper()
-	if got, err := io.ReadAll(log); string(got) != want {
-		t.Errorf("logged\n%.1000s%v\nwant\n%s", got, err, want)
+func (p *process) wantRest(want string) {
+	p.t.Helper()
+	if got, err := io.ReadAll(p.log); string(got) != want {
+		p.t.Errorf("logged\n%.1000s%v\nwant\n%s", got, err, want)
 	}
 }
 

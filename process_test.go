@@ -135,9 +135,9 @@ func (p *process) wantExit(code int) {
 	}
 }
 
-// memory returns a size in bytes that Linux knows of the server: VmRSS is what it
-// occupies, RssFile the part of that which is in files, too, and VmHWM the most that it has
-// occupied.
+// memory returns a size in bytes that Linux knows of the server: VmRSS is what it occupies,
+// RssFile is the part of VmRSS that is mapped from files, and VmHWM is the largest VmRSS so
+// far.
 func (p *process) memory(name string) int64 {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))

@@ -21,9 +21,9 @@ import (
 	"kvactor/httpapi/apitest"
 )
 
-// container is the memory that the server has in TestSiege. It is less than the 256 MiB of
-// the contract, because all limits are shares of the memory: a small container is full
-// sooner, and what is no share counts for more.
+// container is the memory that the server has in TestSiege. A container of 256 MiB, as the
+// manual promises, has limits that are the same shares of its memory. A small one fills
+// sooner, and leaves less for what is not limited, such as Go's runtime.
 const container = 32 << 20
 
 // TestSiege checks that the server survives in a container with little memory, with
@@ -87,7 +87,7 @@ func TestSiege(t *testing.T) {
 				} else {
 					io.WriteString(conns[i], apitest.Header("PUT", "/kv/stalls", apitest.Chunked)+apitest.Chunks(text(most/2)))
 				}
-				conns[i].SetReadDeadline(time.Now().Add(4 * time.Second)) // most are refused before
+				conns[i].SetReadDeadline(time.Now().Add(4 * time.Second)) // the server refuses most of them before
 				conns[i].Read(make([]byte, 1))
 			})
 		},
@@ -271,7 +271,7 @@ func (s *siege) pipeline(n int, request func(i int) string) (served int) {
 	s.t.Helper()
 	c := s.dial()
 	c.R = bufio.NewReaderSize(c, 64<<10)
-	c.Conn.(*net.TCPConn).SetWriteBuffer(64 << 10) // not many are sent after 507
+	c.Conn.(*net.TCPConn).SetWriteBuffer(64 << 10) // so that few requests follow the one that gets 507
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)

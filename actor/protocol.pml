@@ -98,8 +98,7 @@ active [CALLERS] proctype Caller() { // a caller's number is its _pid
 
 active proctype Owner() {
 	byte i;
-end: // If Stop is never called, the owner may wait here forever.
-	do
+	do // If Stop is never called, the owner may wait here forever.
 	:: atomic { requests?ask(i) -> received[i] = true }    // req := <-s.requests
 #ifndef REPLYFIRST
 		effects[i]++;                                      // switch req.op

@@ -50,8 +50,8 @@ func TestMaxConns(t *testing.T) {
 	}
 }
 
-// The connection that takes the last place knows it before Accept is called again. Else its
-// first response might keep it open, and nothing would end it for 2 min.
+// The listener reports that all connections are taken before Accept is called again.
+// Otherwise the first response on the last connection might keep it open for 2 min.
 func TestLastPlaceIsKnownAtOnce(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		pipes := newPipeListener()

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Variants are packages that differ in one file, with their tests. All of them are in one
-// binary, because linking one for each would take most of the time. Each test runs in a
-// process of its own, because a test that fails may end the process.
+// Variants are copies of a package, each with a change, and their tests. One binary has
+// all of them, because linking a binary for each would take most of the time. Each call of
+// run is a process of its own, because a test that fails may end the process.
 type variants struct {
 	module  string              // the folder that has a folder for each variant
 	overlay map[string]string   // from a file name that the go command sees to that of a test file

@@ -72,7 +72,7 @@ func Chunks(chunks ...string) string {
 // ChunkedRequest returns a request with a body of unknown length, the body that chunks
 // make. Some of them may be empty.
 func ChunkedRequest(method, target string, chunks ...string) string {
-	chunks = slices.DeleteFunc(chunks, func(chunk string) bool { return chunk == "" })
+	chunks = slices.DeleteFunc(slices.Clone(chunks), func(chunk string) bool { return chunk == "" })
 	return Header(method, target, Chunked) + Chunks(append(chunks, "")...)
 }
 
