@@ -6,18 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -63,13 +60,11 @@ func BenchmarkServer(b *testing.B) {
 				}
 				var all []*loaded
 				for _, server := range []string{"kvactor", "floor", "twin"} {
-					l := start(b, command(server), load.conns)
-					l.discardLog().dial().Want("PUT", "/kv/key", value, 200, "")
-					all = append(all, l)
+					all = append(all, start(b, server, load.conns, value))
 				}
 				for b.Loop() {
 					for _, l := range all {
-						l.round(load.requests, func() string { return request })
+						l.round(load.requests, request)
 					}
 				}
 				b.ReportMetric(0, "ns/op")
@@ -81,49 +76,6 @@ func BenchmarkServer(b *testing.B) {
 	}
 }
 
-// BenchmarkMillionKeys compares a server that holds a million keys with values of 100
-// bytes with one that holds a single key. B/key is what the process occupies for a key
-// after a collection, and clear-ms what a clear takes.
-//
-//	go test -run '^$' -bench MillionKeys -benchtime 20x .
-func BenchmarkMillionKeys(b *testing.B) {
-	const million = 1_000_000
-	value := strings.Repeat("x", 100)
-	var all []*loaded
-	for _, keys := range []int{million, 1} {
-		l := start(b, command("kvactor", "-quiet", "-max-store-bytes", strconv.Itoa(1<<30)), 50)
-		var next atomic.Int64
-		l.round(keys, func() string {
-			return apitest.Request("PUT", fmt.Sprintf("/kv/key%07d", next.Add(1)-1), value)
-		})
-		l.took, l.used, l.p99 = nil, nil, nil
-		all = append(all, l)
-	}
-	for b.Loop() {
-		for i, keys := range []int{million, 1} {
-			all[i].round(20_000, func() string {
-				return apitest.Request("GET", fmt.Sprintf("/kv/key%07d", rand.IntN(keys)), "")
-			})
-		}
-	}
-	compare(b, all[0], all[1], "one")
-	for _, l := range all {
-		l.signal(syscall.SIGUSR1)
-		for line := ""; line != "collected\n"; { // by collectOnSignal
-			var err error
-			if line, err = l.log.ReadString('\n'); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(float64(all[0].memory("VmRSS")-all[1].memory("VmRSS"))/million, "B/key")
-	c := all[0].dial()
-	begin := time.Now()
-	c.Want("DELETE", "/clear", "", 200, "")
-	b.ReportMetric(time.Since(begin).Seconds()*1000, "clear-ms")
-}
-
 // A loaded is a server, clients that load it, and what was measured in each round.
 type loaded struct {
 	*process
@@ -133,19 +85,21 @@ type loaded struct {
 	p99     []time.Duration // of latency
 }
 
-func start(b *testing.B, cmd *exec.Cmd, conns int) *loaded {
+// start starts a server and puts value over each of conns connections.
+func start(b *testing.B, server string, conns int, value string) *loaded {
 	b.Helper()
-	l := &loaded{process: launch(b, cmd)}
+	l := &loaded{process: launch(b, command(server)).discardLog()}
 	for range conns {
 		c := l.dial()
+		c.Want("PUT", "/kv/key", value, 200, "") // at once, because a silent connection has 5 s
 		c.R = bufio.NewReaderSize(c.Conn, 8<<10)
 		l.clients = append(l.clients, c)
 	}
 	return l
 }
 
-// round sends n requests over all connections at once.
-func (l *loaded) round(n int, request func() string) {
+// round sends n times request over all connections at once.
+func (l *loaded) round(n int, request string) {
 	begin, used := time.Now(), l.cpu()
 	latencies := make([][]time.Duration, len(l.clients))
 	var wg sync.WaitGroup
@@ -153,7 +107,7 @@ func (l *loaded) round(n int, request func() string) {
 		wg.Go(func() {
 			for range (n + i) / len(l.clients) {
 				begin := time.Now()
-				_, err := io.WriteString(c, request())
+				_, err := io.WriteString(c, request)
 				if err == nil {
 					err = c.Skip()
 				}
@@ -166,6 +120,9 @@ func (l *loaded) round(n int, request func() string) {
 		})
 	}
 	wg.Wait()
+	if l.t.Failed() {
+		l.t.FailNow()
+	}
 	l.took = append(l.took, time.Since(begin))
 	l.used = append(l.used, l.cpu()-used)
 	all := slices.Concat(latencies...)

@@ -123,7 +123,7 @@ func TestSlowReaderOfTheLog(t *testing.T) {
 	t.Parallel()
 	p := kvactor(t)
 	p.readLimits()
-	const requests = 9000
+	const requests = 6000
 	sendMany(t, p.addr, requests)
 	p.end(syscall.SIGTERM)
 	p.log = bufio.NewReader(&slowReader{r: p.log, start: time.Now()})

@@ -75,9 +75,7 @@ func TestLimitOfAGroupAbove(t *testing.T) {
 	if err != nil {
 		t.Skip("no control group can be made: ", err)
 	}
-	cmd := g.command(os.Args[0])
-	cmd.Env = command("kvactor").Env
-	got, collector := launch(t, cmd).readLimits()
+	got, collector := launch(t, g.enter(command("kvactor"))).readLimits()
 	want, _ := parseFlags(nil, 256<<20, nil)
 	want.addr = ""
 	if got != want || collector != 160<<20 {
@@ -173,8 +171,7 @@ func newGroup(t testing.TB, limit int64) (*group, error) {
 	return g, nil
 }
 
-// command returns the command that runs a program in the group.
-func (g *group) command(name string, args ...string) *exec.Cmd {
-	enter := "echo $$ > '" + g.dir + "/cgroup.procs' && exec \"$0\" \"$@\""
-	return exec.Command("sh", append([]string{"-c", enter, name}, args...)...)
+// enter returns a command that enters the group and then becomes cmd.
+func (g *group) enter(cmd *exec.Cmd) *exec.Cmd {
+	return shell(cmd, "echo $$ > '"+g.dir+"/cgroup.procs'")
 }

@@ -9,11 +9,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,7 +24,6 @@ const role = "KVACTOR_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
 	case "kvactor":
-		go collectOnSignal()
 		main()
 	case "floor":
 		serveFloor()
@@ -34,18 +31,8 @@ func TestMain(m *testing.M) {
 		serveTwin()
 	default:
 		flag.Set("test.parallel", "4") // unless the command line says another number: many tests wait
-		os.Exit(m.Run())
-	}
-}
-
-// collectOnSignal collects garbage and returns the memory to the system when it is asked
-// to, for measurements.
-func collectOnSignal() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1)
-	for range signals {
-		debug.FreeOSMemory()
-		fmt.Fprintln(os.Stderr, "collected")
+		debug.SetGCPercent(gcPercent)  // as in main
+		m.Run()
 	}
 }
 
@@ -63,6 +50,13 @@ func command(server string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), role+"="+server)
 	return cmd
+}
+
+// shell returns a command that runs script in a shell, which then becomes cmd.
+func shell(cmd *exec.Cmd, script string) *exec.Cmd {
+	sh := exec.Command("sh", append([]string{"-c", script + ` && exec "$0" "$@"`}, cmd.Args...)...)
+	sh.Env = cmd.Env
+	return sh
 }
 
 // launch runs cmd, which is a server, on a free port until the test ends.
@@ -135,9 +129,8 @@ func (p *process) wantExit(code int) {
 	}
 }
 
-// memory returns a size in bytes that Linux knows of the server: VmRSS is what it occupies,
-// RssFile is the part of VmRSS that is mapped from files, and VmHWM is the largest VmRSS so
-// far.
+// memory returns a size in bytes that Linux knows of the server: VmHWM is the most that it
+// has occupied, and RssFile is the part that is mapped from files.
 func (p *process) memory(name string) int64 {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))

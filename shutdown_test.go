@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
@@ -59,10 +58,7 @@ func TestShutdown(t *testing.T) {
 
 func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	t.Parallel()
-	cmd := command("kvactor")
-	ignoring := exec.Command("sh", "-c", `trap "" INT HUP; exec "$0" "$@"`, cmd.Path)
-	ignoring.Env = cmd.Env
-	p := launch(t, ignoring)
+	p := launch(t, shell(command("kvactor"), `trap "" INT HUP`))
 	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		p.signal(sig)
 		for range 100 { // the server would stop soon

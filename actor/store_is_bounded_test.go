@@ -87,11 +87,11 @@ func TestStoreIsBounded(t *testing.T) {
 		}
 	}
 	for name, use := range map[string]func(table *table, check func()){
-		"with values of one byte":    fill(200_000, 1),
+		"with values of one byte":    fill(100_000, 1),
 		"with values of 100 bytes":   fill(20_000, 100),
 		"with values of 5,000 bytes": fill(2_000, 5_000),
 		"after keys came and went": func(table *table, check func()) {
-			for i := range 500_000 {
+			for i := range 200_000 {
 				table.put(key(i), []byte("v"))
 				table.delete(key(i - 5_000))
 			}

@@ -24,16 +24,6 @@ func read(t *testing.T, name string) string {
 	return string(content)
 }
 
-func write(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(content), 0o666); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // run runs a command in dir and returns what it writes, and, as go run does, a line
 // about an exit status that is not 0.
 func run(t *testing.T, dir, name string, args ...string) string {

@@ -2,9 +2,13 @@ package lesson
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,18 +16,17 @@ import (
 // Variants are copies of a package, each with a change, and their tests. One binary has
 // all of them, because linking a binary for each would take most of the time. Each call of
 // run is a process of its own, because a test that fails may end the process.
+//
+// The go command sees the copies in folders of this package, so that it can keep what it
+// has compiled for the next time. An overlay says where they are.
 type variants struct {
-	module  string              // the folder that has a folder for each variant
-	overlay map[string]string   // from a file name that the go command sees to that of a test file
+	dir     string              // has the copies, the overlay and the binary
+	overlay map[string]string   // from a file name that the go command sees to the file
 	tests   map[string][]string // from the name of a variant to its tests
 }
 
 func newVariants(t *testing.T) *variants {
-	v := &variants{module: t.TempDir(), overlay: make(map[string]string), tests: make(map[string][]string)}
-	for _, file := range []string{"go.mod", "go.sum"} {
-		write(t, filepath.Join(v.module, file), read(t, "../../"+file))
-	}
-	return v
+	return &variants{dir: t.TempDir(), overlay: make(map[string]string), tests: make(map[string][]string)}
 }
 
 var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
@@ -31,41 +34,49 @@ var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 // add adds a file to the variant name.
 func (v *variants) add(t *testing.T, name, file, content string) {
 	t.Helper()
-	path := filepath.Join(v.module, name, file)
-	write(t, path, content)
-	if base, isTest := strings.CutSuffix(path, "_test.go"); isTest {
-		v.overlay[base+"_in_variant.go"] = path // other packages cannot import a test file
+	if base, isTest := strings.CutSuffix(file, "_test.go"); isTest {
+		file = base + "_in_variant.go" // other packages cannot import a test file
 		for _, test := range testFunc.FindAllStringSubmatch(content, -1) {
 			v.tests[name] = append(v.tests[name], test[1])
 		}
 	}
+	v.write(t, filepath.Join(name, file), content)
+}
+
+func (v *variants) write(t *testing.T, file, content string) {
+	t.Helper()
+	path := filepath.Join(v.dir, file)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	v.overlay[filepath.Join("variants", file)] = path
 }
 
 // build builds the binary, with tags for all packages.
 func (v *variants) build(t *testing.T, tags ...string) {
 	t.Helper()
 	var imports, runs strings.Builder
-	for name, tests := range v.tests {
+	for _, name := range slices.Sorted(maps.Keys(v.tests)) {
 		alias := strings.ReplaceAll(name, "-", "_")
-		fmt.Fprintf(&imports, "import %s %q\n", alias, "kvactor/"+name)
-		for _, test := range tests {
+		fmt.Fprintf(&imports, "import %s %q\n", alias, "kvactor/actor/lesson/variants/"+name)
+		for _, test := range v.tests[name] {
 			fmt.Fprintf(&runs, "t.Run(%q, %s.%s)\n", name+"/"+test, alias, test)
 		}
 	}
-	write(t, filepath.Join(v.module, "variants_test.go"),
+	v.write(t, "variants_test.go",
 		fmt.Sprintf("package variants\nimport \"testing\"\n%s\nfunc TestVariants(t *testing.T) {\n%s}\n", &imports, &runs))
 	overlay, err := json.Marshal(map[string]any{"Replace": v.overlay})
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(v.module, "overlay.json"), string(overlay))
-	mustRun(t, v.module, "go", "test", "-c", "-o", "variants", "-overlay", "overlay.json",
-		"-tags", strings.Join(tags, ","), "-vet=off", "-ldflags=-w", ".")
+	v.write(t, "overlay.json", string(overlay))
+	mustRun(t, ".", "go", "test", "-c", "-o", filepath.Join(v.dir, "variants"), "-overlay", filepath.Join(v.dir, "overlay.json"),
+		"-tags", strings.Join(tags, ","), "-vet=off", "-ldflags=-w", "./variants")
 }
 
 // run runs the tests of the variant name that match pattern, and returns what they write.
 func (v *variants) run(t *testing.T, name, pattern string) string {
 	t.Helper()
-	return run(t, filepath.Join(v.module, name), filepath.Join(v.module, "variants"),
+	return run(t, filepath.Join(v.dir, name), filepath.Join(v.dir, "variants"),
 		"-test.v", "-test.run=^TestVariants$/^"+name+"$/"+pattern, "-test.timeout=1m")
 }
