@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	case "twin":
 		serveTwin()
 	default:
-		flag.Set("test.parallel", "4") // unless the command line says another number: many tests wait
+		flag.Set("test.parallel", "8") // unless the command line says another number: many tests wait
 		debug.SetGCPercent(gcPercent)  // as in main
 		m.Run()
 	}

@@ -21,21 +21,6 @@ func Example() {
 	// Output: Ada true <nil>
 }
 
-// The store refuses what would exceed its budget, and changes nothing.
-func ExampleStore_Put_full() {
-	ctx := context.Background()
-	store := actor.New(200) // enough for one small entry, and not for two
-	defer store.Stop()
-
-	fmt.Println(store.Put(ctx, "user:1", []byte("Ada")))
-	fmt.Println(store.Put(ctx, "user:2", []byte("Grace")))
-	fmt.Println(store.Put(ctx, "user:1", []byte("Ada Lovelace")))
-	// Output:
-	// <nil>
-	// actor: store is full
-	// <nil>
-}
-
 // A hundred goroutines create the same key at once. One of them succeeds.
 func ExampleStore_Create() {
 	ctx := context.Background()

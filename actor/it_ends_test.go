@@ -49,31 +49,4 @@ func TestItEnds(t *testing.T) {
 			}
 		})
 	})
-
-	t.Run("with several calls of Stop, before the owner runs, while it runs and after", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			store := newStore()
-			for range 3 {
-				go store.Stop()
-			}
-			synctest.Wait()
-			go store.run(math.MaxInt64)
-			store.Stop()
-			store.Stop()
-		})
-	})
-
-	t.Run("before Stop returns", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			store := newStore()
-			returned := false
-			go func() { store.Stop(); returned = true }()
-			<-store.requests // the test plays an owner that takes time to end
-			synctest.Wait()
-			if returned {
-				t.Error("Stop returned although the owner has not ended")
-			}
-			close(store.stopped)
-		})
-	})
 }

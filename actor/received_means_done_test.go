@@ -3,9 +3,6 @@ package actor
 import (
 	"context"
 	"errors"
-	"math"
-	"strconv"
-	"sync"
 	"testing"
 	"testing/synctest"
 )
@@ -39,31 +36,4 @@ func TestReceivedMeansDone(t *testing.T) {
 			})
 		})
 	}
-
-	t.Run("what many callers are told is what happened", func(t *testing.T) {
-		const callers = 200
-		outcomes := make(map[bool]int) // how many calls succeeded, and how many failed
-		for round := 0; round < 10 || outcomes[true] == 0 || outcomes[false] == 0; round++ {
-			if round == 1000 {
-				t.Fatalf("%d calls succeeded and %d failed, want some of both", outcomes[true], outcomes[false])
-			}
-			store := newRunning(t, math.MaxInt64)
-			var errs [callers]error
-			var wg sync.WaitGroup
-			for i := range callers {
-				ctx, cancel := context.WithCancel(t.Context())
-				wg.Go(func() { errs[i] = store.Put(ctx, strconv.Itoa(i), []byte("value")) })
-				wg.Go(cancel)
-			}
-			wg.Wait()
-
-			for i, err := range errs {
-				_, found, _ := store.Get(t.Context(), strconv.Itoa(i))
-				if found != (err == nil) {
-					t.Fatalf("Put returned %v, but the store has the key: %t", err, found)
-				}
-				outcomes[found]++
-			}
-		}
-	})
 }

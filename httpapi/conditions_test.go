@@ -14,7 +14,6 @@ import (
 // exist, and of one that does. No entity tag matches, because the server has none. A GET
 // and a clear ignore all conditions.
 func TestConditions(t *testing.T) {
-	t.Parallel()
 	for _, row := range []struct {
 		fields               string
 		putNew, putOld       int

@@ -173,7 +173,6 @@ func TestLargestLimits(t *testing.T) {
 // The request line and the header together may have 9 KiB. No request may have more than
 // 14 KiB: net/http may have read some KiB of a later request before it counts.
 func TestHeaderSize(t *testing.T) {
-	t.Parallel()
 	header := func(size int) string {
 		empty := len(apitest.Header("GET", "/health", "A: "))
 		return apitest.Header("GET", "/health", "A: "+strings.Repeat("x", size-empty))

@@ -49,6 +49,7 @@ func TestClientThatReadsAfterItHasSent(t *testing.T) {
 			apitest.Chunked:      apitest.Chunks(testLarge[:unit]),
 		} {
 			t.Run(r.name+", "+field, func(t *testing.T) {
+				t.Parallel()
 				c := s.connect(t)
 				c.Conn.(*net.TCPConn).SetWriteBuffer(16 << 10) // or the kernel takes it all
 				c.Send(r.header(field))
@@ -80,7 +81,6 @@ func TestClientOfAMalformedBodySeesTheResponse(t *testing.T) {
 // If at most 64 KiB of a declared length are still to come, they are read first, and the
 // connection stays open.
 func TestShortRestIsRead(t *testing.T) {
-	t.Parallel()
 	for _, r := range append(refusals, tooLarge) {
 		with := setup{Config: Config{MaxValueBytes: 1}}
 		onEachRequest(t, r.name, with, func(t *testing.T, s *testServer, c apitest.Client) {
@@ -99,7 +99,6 @@ func TestShortRestIsRead(t *testing.T) {
 // be taken for a request: here a client stalls and then goes on with a request to clear the
 // store.
 func TestRestOfABodyIsNoRequest(t *testing.T) {
-	t.Parallel()
 	const clear = "DELETE /clear HTTP/1.1\r\nHost: kv\r\n\r\n"
 	known, chunked := tooLarge.header(length(100_000)), tooLarge.header(apitest.Chunked)
 	type row struct {
@@ -141,7 +140,6 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 // A request of HTTP/1.0 is the only one of its connection, whatever it asks for: net/http
 // ignores its Transfer-Encoding and could take the rest of its body for a request.
 func TestHTTP10(t *testing.T) {
-	t.Parallel()
 	const keepAlive = "Connection: keep-alive"
 	for name, row := range map[string]struct {
 		request string
@@ -204,7 +202,6 @@ func TestClientThatClosesItsSendingHalf(t *testing.T) {
 // A client that asks whether it may send the body is told to go on. TestStalledRequest has
 // the cases in which it is refused.
 func TestExpectContinue(t *testing.T) {
-	t.Parallel()
 	const expect = "Expect: 100-continue"
 	onEachRequest(t, "", setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
 		for _, value := range []string{"value", testLarge[:testMax/2]} {

@@ -164,7 +164,6 @@ func (s *testServer) holdOutgoing(t testing.TB, n int) apitest.Client {
 
 // A large value waits for its units. It is served if they come within 3 s.
 func TestLargeValuesWaitForUnits(t *testing.T) {
-	t.Parallel()
 	value := testLarge[:unit+1]
 	for request, want := range map[string]string{
 		apitest.Request("PUT", "/kv/a", value): "",
@@ -234,7 +233,6 @@ func TestBurstOfUploads(t *testing.T) {
 // A GET that waits for units holds no value. It serves the value as of the end of its
 // wait.
 func TestWaitingGetHoldsNoValue(t *testing.T) {
-	t.Parallel()
 	for _, replacement := range []string{strings.Repeat("y", 5*unit), testLarge, testLarge[:2*unit], "small", ""} {
 		name := fmt.Sprintf("5 units replaced by %d bytes", len(replacement))
 		onEachRequest(t, name, setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
@@ -303,7 +301,6 @@ func TestChunkedUploadsOnlyTry(t *testing.T) {
 // A request whose response has been sent holds no units while the server discards the
 // rest of its body.
 func TestLingeringRequestHoldsNoUnits(t *testing.T) {
-	t.Parallel()
 	for name, row := range map[string]struct {
 		sent   string
 		status int
@@ -335,7 +332,6 @@ func TestLingeringRequestHoldsNoUnits(t *testing.T) {
 // Whatever becomes of requests, no unit is lost: each test server checks at its end that
 // all can be taken. So other tests show the same of requests that end in other ways.
 func TestNoUnitIsLost(t *testing.T) {
-	t.Parallel()
 	header := apitest.Header("PUT", "/kv/a", length(testMax))
 	known := header + testLarge[:testMax/2]
 	chunked := apitest.Header("PUT", "/kv/a", apitest.Chunked) + apitest.Chunks(testLarge[:testMax/4])

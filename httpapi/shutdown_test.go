@@ -38,7 +38,6 @@ func wantShutdown(t *testing.T, result <-chan error, start time.Time) {
 // sent a whole header, also while all connections are taken. What they have sent has no
 // effect.
 func TestShutdownEndsConnectionsWithoutARequest(t *testing.T) {
-	t.Parallel()
 	put := apitest.Header("PUT", "/kv/a", length(5))
 	for name, sent := range map[string]string{
 		"nothing": "", "a byte": "P", "four bytes": "PUT ", "half a header": put[:len(put)/2], "all but a byte": put[:len(put)-1],
@@ -68,7 +67,6 @@ func TestShutdownEndsConnectionsWithoutARequest(t *testing.T) {
 // A request that has reached a handler before Shutdown gets its response, which is the
 // last one of its connection. A request that was received together with it has no effect.
 func TestShutdownWaitsForRequests(t *testing.T) {
-	t.Parallel()
 	put := apitest.Request("PUT", "/kv/a", "value")
 	large := apitest.Request("PUT", "/kv/a", testLarge)
 	chunked := apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2])

@@ -52,7 +52,6 @@ func (s *testServer) isOpen() bool { return len(s.listener.conns) > 1 }
 // long as it comes every 5 s. If the request is the last one, its response does not wait for
 // a short rest: net/http would then close without reading it.
 func TestStalledRequest(t *testing.T) {
-	t.Parallel()
 	const (
 		header = 5 * time.Second
 		body   = 10 * time.Second
@@ -114,7 +113,6 @@ func TestStalledRequest(t *testing.T) {
 // not help. The 10 s of a request begin with its first byte, not with its body. What is
 // not wanted is discarded for 30 s.
 func TestSlowSmallRequest(t *testing.T) {
-	t.Parallel()
 	const header, body, linger = 5 * time.Second, 10 * time.Second, 30 * time.Second
 	const fast, slow = 700 * time.Millisecond, 4 * time.Second
 	known, chunked := apitest.Header("PUT", "/kv/a", length(unit)), apitest.Header("PUT", "/kv/a", apitest.Chunked)
@@ -166,7 +164,6 @@ func TestIdleConnection(t *testing.T) {
 // response arrives, also that to a body that stalls late. The wait for units, which comes
 // before, takes nothing from that time.
 func TestSlowLargeValue(t *testing.T) {
-	t.Parallel()
 	const parts, pause = 8, 9999 * time.Millisecond
 	known, part := apitest.Header("PUT", "/kv/a", length(parts*unit)), testLarge[:unit]
 	for name, row := range map[string]struct {

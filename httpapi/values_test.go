@@ -63,7 +63,6 @@ func TestInvalidValues(t *testing.T) {
 // The largest value is stored. One more byte is refused, whether its length is known or
 // not, and so is the largest length that can be declared, at once.
 func TestValueTooLarge(t *testing.T) {
-	t.Parallel()
 	for _, max := range []int64{1, unit, unit + 1, testMax / 2} {
 		with := setup{Config: Config{MaxValueBytes: max, MaxInflightBytes: testMax}}
 		onEachRequest(t, fmt.Sprintf("limit %d", max), with, func(t *testing.T, s *testServer, c apitest.Client) {

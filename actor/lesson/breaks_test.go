@@ -8,12 +8,9 @@ import (
 	"testing"
 )
 
-// TestBreaks applies each patch of breaks to a copy of package actor, and checks that
-// the command that breaks/README.md shows fails, with the words that it quotes.
-func TestBreaks(t *testing.T) {
-	t.Parallel()
-	skipIfShort(t)
-	all := newVariants(t)
+// addBreaks applies each patch of breaks to a copy of package actor. It returns a test that
+// checks that the command that breaks/README.md shows fails, with the words that it quotes.
+func addBreaks(t *testing.T, all *variants) func(t *testing.T) {
 	var answers [][3]string // patch, test, and words that the test must write
 	quote := regexp.MustCompile("(?s)\ngo test -run '\\^(Test\\w+)\\$' ./actor\n```\n\n```text\n(.*?)\n```")
 	sections, _, _ := strings.Cut(read(t, "breaks/README.md"), "\n## When it hangs\n")
@@ -53,17 +50,19 @@ func TestBreaks(t *testing.T) {
 		}
 	}
 
-	all.build(t)
-	t.Run("when it hangs", func(t *testing.T) { wantStates(t, all.run(t, "own-call", "^TestHang$")) })
-	for _, answer := range answers {
-		name, test, words := answer[0], answer[1], answer[2]
-		t.Run(name+" "+test, func(t *testing.T) {
-			t.Parallel()
-			out := all.run(t, name, "^"+test+"$")
-			if !strings.Contains(out, words) || !strings.Contains(out, "\nexit status ") {
-				t.Errorf("it must fail with %q, and writes\n%s", words, out)
-			}
-		})
+	return func(t *testing.T) {
+		t.Parallel()
+		t.Run("when it hangs", func(t *testing.T) { wantStates(t, all.run(t, "own-call", "^TestHang$")) })
+		for _, answer := range answers {
+			name, test, words := answer[0], answer[1], answer[2]
+			t.Run(name+" "+test, func(t *testing.T) {
+				t.Parallel()
+				out := all.run(t, name, "^"+test+"$")
+				if !strings.Contains(out, words) || !strings.Contains(out, "\nexit status ") {
+					t.Errorf("it must fail with %q, and writes\n%s", words, out)
+				}
+			})
+		}
 	}
 }
 

@@ -7,15 +7,12 @@ import (
 	"testing"
 )
 
-// TestExercises checks the test of each exercise: it must accept the solution that
-// exercises/README.md shows, and reject each wrong answer of exercises/testdata.
-func TestExercises(t *testing.T) {
-	t.Parallel()
-	skipIfShort(t)
-	all := newVariants(t)
+// addExercises applies the solutions that exercises/README.md shows, and the wrong answers
+// of exercises/testdata, to copies of the store. It returns a test that checks that the test
+// of each exercise accepts the solution and rejects the wrong answers.
+func addExercises(t *testing.T, all *variants) func(t *testing.T) {
 	store := read(t, "exercises/store.go")
 	want := make(map[string]string) // from the name of a variant to what its tests write
-	var tags []string
 
 	add := func(name, tag, patch, result string) {
 		changed, err := apply(store, patch)
@@ -35,7 +32,7 @@ func TestExercises(t *testing.T) {
 		if tag == nil || len(solutions) != 1 {
 			t.Fatalf("this section has no command, or not one solution:\n%s", section)
 		}
-		tags = append(tags, tag[1])
+		all.tags = append(all.tags, tag[1])
 		add("solution-"+tag[1], tag[1], solutions[0], "\nPASS\n")
 
 		wrong, err := filepath.Glob("exercises/testdata/wrong/" + tag[1] + "-*.patch")
@@ -47,24 +44,26 @@ func TestExercises(t *testing.T) {
 			add("wrong-"+name, tag[1], read(t, file), "--- FAIL: ")
 		}
 	}
-	if given, _ := filepath.Glob("exercises/*_test.go"); len(given) != len(tags)+1 {
-		t.Errorf("%d exercises in README.md, and %d files of tests", len(tags), len(given))
+	if given, _ := filepath.Glob("exercises/*_test.go"); len(given) != len(all.tags)+1 {
+		t.Errorf("%d exercises in README.md, and %d files of tests", len(all.tags), len(given))
 	}
 
-	all.build(t, tags...)
-	var said strings.Builder
-	for name, result := range want {
-		out := all.run(t, name, "")
-		if !strings.Contains(out, result) {
-			t.Errorf("%s: want %q in\n%s", name, result, out)
+	return func(t *testing.T) {
+		t.Parallel()
+		var said strings.Builder
+		for name, result := range want {
+			out := all.run(t, name, "")
+			if !strings.Contains(out, result) {
+				t.Errorf("%s: want %q in\n%s", name, result, out)
+			}
+			said.WriteString(out)
 		}
-		said.WriteString(out)
-	}
 
-	// The words that exercises/README.md quotes of the tests.
-	for _, line := range blocks(read(t, "exercises/README.md"), "text") {
-		if !strings.Contains(said.String(), strings.TrimSpace(line)) {
-			t.Errorf("no test says\n%s", line)
+		// The words that exercises/README.md quotes of the tests.
+		for _, line := range blocks(read(t, "exercises/README.md"), "text") {
+			if !strings.Contains(said.String(), strings.TrimSpace(line)) {
+				t.Errorf("no test says\n%s", line)
+			}
 		}
 	}
 }

@@ -13,6 +13,17 @@ import (
 	"testing"
 )
 
+// TestBreaksAndExercises checks breaks/README.md and exercises/README.md.
+func TestBreaksAndExercises(t *testing.T) {
+	t.Parallel()
+	skipIfShort(t)
+	all := &variants{dir: t.TempDir(), overlay: make(map[string]string), tests: make(map[string][]string)}
+	testBreaks, testExercises := addBreaks(t, all), addExercises(t, all)
+	all.build(t)
+	t.Run("breaks", testBreaks)
+	t.Run("exercises", testExercises)
+}
+
 // Variants are copies of a package, each with a change, and their tests. One binary has
 // all of them, because linking a binary for each would take most of the time. Each call of
 // run is a process of its own, because a test that fails may end the process.
@@ -23,10 +34,7 @@ type variants struct {
 	dir     string              // has the copies, the overlay and the binary
 	overlay map[string]string   // from a file name that the go command sees to the file
 	tests   map[string][]string // from the name of a variant to its tests
-}
-
-func newVariants(t *testing.T) *variants {
-	return &variants{dir: t.TempDir(), overlay: make(map[string]string), tests: make(map[string][]string)}
+	tags    []string            // of files of tests
 }
 
 var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
@@ -52,8 +60,8 @@ func (v *variants) write(t *testing.T, file, content string) {
 	v.overlay[filepath.Join("variants", file)] = path
 }
 
-// build builds the binary, with tags for all packages.
-func (v *variants) build(t *testing.T, tags ...string) {
+// build builds the binary.
+func (v *variants) build(t *testing.T) {
 	t.Helper()
 	var imports, runs strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(v.tests)) {
@@ -71,7 +79,7 @@ func (v *variants) build(t *testing.T, tags ...string) {
 	}
 	v.write(t, "overlay.json", string(overlay))
 	mustRun(t, ".", "go", "test", "-c", "-o", filepath.Join(v.dir, "variants"), "-overlay", filepath.Join(v.dir, "overlay.json"),
-		"-tags", strings.Join(tags, ","), "-vet=off", "-ldflags=-w", "./variants")
+		"-tags", strings.Join(v.tags, ","), "-vet=off", "-ldflags=-w", "./variants")
 }
 
 // run runs the tests of the variant name that match pattern, and returns what they write.

@@ -7,7 +7,7 @@ import (
 )
 
 // TestHang leaves goroutines behind in each state of the table "When it hangs". The
-// bubble notices that they wait forever, and prints their stacks. TestBreaks puts
+// bubble notices that they wait forever, and prints their stacks. TestBreaksAndExercises puts
 // this file beside a store whose owner calls its own store in Create.
 func TestHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
