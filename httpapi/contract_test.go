@@ -141,18 +141,6 @@ func TestOrderOfChecks(t *testing.T) {
 	}
 }
 
-// A PUT of a part of a value is refused and leaves the value alone.
-func TestContentRange(t *testing.T) {
-	s := start(t, setup{})
-	s.put(t, "a", "hello world")
-	c := s.connect(t)
-	for _, field := range []string{"Content-Range: bytes 6-10/11", "Content-Range:", "content-range: x"} {
-		c.Send(apitest.Request("PUT", "/kv/a", "world", field))
-		c.WantResponse("PUT", 400, "content-range is not supported")
-		s.want(t, "a", "hello world")
-	}
-}
-
 // A full store refuses values, and serves all other requests.
 func TestFullStore(t *testing.T) {
 	value := strings.Repeat("x", 1000)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -215,21 +214,6 @@ func TestSmallValuesNeverWait(t *testing.T) {
 	})
 }
 
-// Of many large uploads at once, all are served, a few at a time.
-func TestBurstOfUploads(t *testing.T) {
-	inBubble(t, setup{Config: Config{Quiet: true}}, func(t *testing.T, s *testServer) {
-		var clients []apitest.Client
-		for n := range 50 {
-			c := s.connect(t)
-			send(c, apitest.Request("PUT", "/kv/a", testLarge[n*unit/4:]))
-			clients = append(clients, c)
-		}
-		for _, c := range clients {
-			c.WantOpen(200)
-		}
-	})
-}
-
 // A GET that waits for units holds no value. It serves the value as of the end of its
 // wait.
 func TestWaitingGetHoldsNoValue(t *testing.T) {
@@ -386,18 +370,6 @@ func TestNoUnitIsLost(t *testing.T) {
 			s.want(t, "a", "")
 		})
 	}
-}
-
-// No unit is lost, and nothing is stored, if the client resets its connection.
-func TestReset(t *testing.T) {
-	s := start(t, setup{})
-	for range 20 {
-		c := s.holdIncoming(t) // the server reads the body
-		c.Conn.(*net.TCPConn).SetLinger(0)
-		c.Close()
-	}
-	s.end(t)
-	s.want(t, "held", "")
 }
 
 // In a naive semaphore each unit is taken by itself. Two goroutines that need six of eight
