@@ -94,7 +94,7 @@ func TestTwoSignalsAtOnceEndAtOnce(t *testing.T) {
 // to a process could arrive before, so this test calls run.
 func TestSignalWhileStarting(t *testing.T) {
 	t.Parallel()
-	cfg, err := parseFlags([]string{"-addr", "127.0.0.1:0"}, 256<<20, io.Discard)
+	cfg, err := parseFlags([]string{"-addr", ":0"}, 256<<20, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,8 @@ func TestSignalWhileStarting(t *testing.T) {
 		}
 		var log bytes.Buffer
 		err := run(cfg, signals, &log)
-		if err != nil || !strings.HasSuffix(log.String(), "\nServer stopping\nServer stopped\n") {
+		if err != nil || !strings.HasPrefix(log.String(), "Server listening on 0.0.0.0:") ||
+			!strings.HasSuffix(log.String(), "\nServer stopping\nServer stopped\n") {
 			t.Fatalf("run returns %v and logs %q", err, log.String())
 		}
 	}

@@ -125,6 +125,7 @@ func TestOrderOfChecks(t *testing.T) {
 		{"PUT", invalid, large, []string{contentRange, condition}, 400, "key contains invalid characters"},
 		{"PUT", "/kv/a", "", []string{contentRange, condition}, 400, "content-range is not supported"},
 		{"PUT", "/kv/a", large, []string{contentRange, condition}, 400, "content-range is not supported"},
+		{"PUT", "/kv/a", "value", []string{"content-range:"}, 400, "content-range is not supported"},
 		{"PUT", "/kv/a", "", []string{condition}, 400, "value cannot be empty"},
 		{"PUT", "/kv/a", "\xff", []string{condition}, 400, "value must be valid UTF-8"},
 		{"PUT", "/kv/a", large, []string{condition}, 413, "value too large"},

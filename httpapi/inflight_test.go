@@ -126,7 +126,7 @@ func TestUnitsComeBackBeforeTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSemaphore(8)
 		s.tryAcquire(8)
-		for range 20_000 {
+		for range 50_000 {
 			go s.release(8)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // passes if all others wait
 			if err := s.acquire(ctx, 8); err != nil {
