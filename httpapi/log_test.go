@@ -49,6 +49,7 @@ func TestLogLines(t *testing.T) {
 		"\x1b[2J\x7f\u0085\u202e\xff": `"\x1b[2J\x7f\u0085\u202e\xff"`,
 		`"a"`:                         `"\"a\""`,
 		"a/b":                         "a/b",
+		"\u0161":                      `"š"`, // the low byte of this rune is an a
 		long + "/":                    cut(64, long+"/"),
 		strings.Repeat("\x80", 100):   `"` + strings.Repeat(`\x80`, 60) + `"... (100 bytes)`,
 	} {
