@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"math"
@@ -15,52 +14,51 @@ import (
 )
 
 func TestCommandLine(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		args string
-		code int
-		says string // a regular expression
-	}{
-		{"-h", 0, "(?s)-addr host:port\n.*listen on .*-max-conns n\n.*keep at most .*-max-store-bytes n\n.*store at most " +
-			".*-max-value-bytes n\n.*refuse a value .*-quiet\n.*do not log"},
-		{"-port 80", 2, "not defined: -port"},
-		{"serve", 2, `unexpected argument: "serve"`},
-		{"-quiet serve", 2, `unexpected argument: "serve"`},
-		{"-max-value-bytes 0", 2, "-max-value-bytes must be at least 1"},
-		{"-max-value-bytes 64MiB", 2, `invalid value "64MiB" for flag -max-value-bytes`},
-		{"-max-store-bytes 0", 2, "-max-store-bytes must be at least 1"},
-		{"-max-store-bytes -1", 2, "-max-store-bytes must be at least 1"},
-		{"-max-conns 0", 2, "-max-conns must be at least 1"},
-		{"-quiet=maybe", 2, `invalid boolean value "maybe" for -quiet`},
-		{"-addr=", 2, "-addr must be host:port"},
-		{"-addr 127.0.0.1:", 2, "-addr must be host:port"},
-		{"-addr 127.0.0.1", 2, "-addr must be host:port"},
-		{"-addr 127.0.0.1:65536", 1, "65536"},
+	for args, want := range map[string]string{ // regular expressions
+		"-h": "(?s)-addr host:port\n.*listen on .*-max-conns n\n.*keep at most .*-max-store-bytes n\n.*store at most " +
+			".*-max-value-bytes n\n.*refuse a value .*-quiet\n.*do not log",
+		"-port 80":               "not defined: -port",
+		"serve":                  `unexpected argument: "serve"`,
+		"-quiet serve":           `unexpected argument: "serve"`,
+		"-max-value-bytes 0":     "-max-value-bytes must be at least 1",
+		"-max-value-bytes 64MiB": `invalid value "64MiB" for flag -max-value-bytes`,
+		"-max-store-bytes 0":     "-max-store-bytes must be at least 1",
+		"-max-store-bytes -1":    "-max-store-bytes must be at least 1",
+		"-max-conns 0":           "-max-conns must be at least 1",
+		"-quiet=maybe":           `invalid boolean value "maybe" for -quiet`,
+		"-addr=":                 "-addr must be host:port",
+		"-addr 127.0.0.1:":       "-addr must be host:port",
+		"-addr 127.0.0.1":        "-addr must be host:port",
 	} {
-		code, out := refuse(t, strings.Fields(test.args)...)
-		if code != test.code || !regexp.MustCompile(test.says).MatchString(out) {
-			t.Errorf("kvactor %s: exit code %d, %q; want %d, %q", test.args, code, out, test.code, test.says)
+		var says strings.Builder
+		_, err := parseFlags(strings.Fields(args), 1<<30, &says)
+		if err == nil || !regexp.MustCompile(want).MatchString(says.String()) {
+			t.Errorf("kvactor %s: %v, %q; want an error, %q", args, err, &says, want)
 		}
 	}
 }
 
-func TestPortInUse(t *testing.T) {
+// A server that cannot serve ends with a reason and an exit code.
+func TestExitCode(t *testing.T) {
 	t.Parallel()
-	p := kvactor(t)
-	if code, out := refuse(t, "-addr", p.addr); code != 1 || !strings.Contains(out, "address already in use") {
-		t.Errorf("exit code %d, %q; want 1, address already in use", code, out)
+	for _, test := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"-h", 0, "-addr host:port"},
+		{"serve", 2, `unexpected argument: "serve"`},
+		{"-addr 127.0.0.1:65536", 1, "65536"},
+		{"-addr " + kvactor(t).addr, 1, "address already in use"},
+	} {
+		cmd := command("kvactor", strings.Fields(test.args)...)
+		kill := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() }) // if it serves
+		out, _ := cmd.CombinedOutput()
+		kill.Stop()
+		if code := cmd.ProcessState.ExitCode(); code != test.code || !strings.Contains(string(out), test.says) {
+			t.Errorf("kvactor %s: exit code %d, %q; want %d, %q", test.args, code, out, test.code, test.says)
+		}
 	}
-}
-
-// refuse runs a server that should end without serving, and returns its exit code and
-// what it says. It kills a server that serves.
-func refuse(t *testing.T, args ...string) (code int, out string) {
-	cmd := command("kvactor", args...)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	context.AfterFunc(ctx, func() { cmd.Process.Kill() })
-	text, _ := cmd.CombinedOutput()
-	return cmd.ProcessState.ExitCode(), string(text)
 }
 
 func TestAddress(t *testing.T) {

@@ -262,7 +262,7 @@ func (s *siege) uploadAtOnce(n int, size int64, want ...int) {
 }
 
 // fill puts value under one key after another until the store is full, without waiting
-// for responses. Some values are chunked.
+// for responses. Every other value is chunked.
 func (s *siege) fill(prefix, value string) {
 	s.t.Helper()
 	c := s.dial()

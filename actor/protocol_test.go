@@ -92,7 +92,7 @@ func compile(t *testing.T, switches string, gccFlags ...string) func(t *testing.
 
 	return func(t *testing.T, guarantee string) string {
 		t.Helper()
-		return run(t, filepath.Join(dir, "pan"), "-a", "-N", guarantee, "-m1000", "-w20") // the sizes that are needed
+		return run(t, filepath.Join(dir, "pan"), "-a", "-N", guarantee, "-m1000", "-w18") // the sizes that are needed
 	}
 }
 
