@@ -38,8 +38,8 @@ func (p *process) wantRest(want string) {
 	}
 }
 
-// Nobody reads the log while the server serves: no request waits for it. At the end, what
-// waits to be written is written at the pace of a slow reader.
+// Nothing reads the log while the server serves, and no request waits for it. After the
+// signal, the lines that wait are written at the pace of a slow reader.
 func TestLogIsReadLateAndSlowly(t *testing.T) {
 	t.Parallel()
 	p := kvactor(t)
