@@ -128,50 +128,42 @@ func (p *process) readLimits() (cfg config, collector int64) {
 	return cfg, collector
 }
 
-// A group is a control group of Linux.
-type group struct {
-	dir  string // the group itself, which has no limit
-	peak string // has the most memory that the group above dir has used
-}
+// A group is the folder of a control group of Linux.
+type group string
 
 // newGroup makes a group below one whose memory is limited, until the test ends. It
 // returns an error where that is impossible: it takes root, and memory groups that are
 // mounted in the usual place and may be changed.
-func newGroup(t testing.TB, limit int64) (*group, error) {
+func newGroup(t testing.TB, limit int64) (group, error) {
 	groups, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var base, limitFile, peakFile string
+	var base, limitFile string
 	for line := range strings.Lines(string(groups)) {
 		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		switch {
 		case slices.Contains(strings.Split(fields[1], ","), "memory"):
-			base = filepath.Join("/sys/fs/cgroup/memory", fields[2])
-			limitFile, peakFile = "memory.limit_in_bytes", "memory.max_usage_in_bytes"
+			base, limitFile = filepath.Join("/sys/fs/cgroup/memory", fields[2]), "memory.limit_in_bytes"
 		case fields[1] == "" && base == "":
 			// A group of version 2 that holds a process cannot limit groups below it.
-			base = filepath.Join("/sys/fs/cgroup", path.Dir(path.Clean("/"+fields[2])))
-			limitFile, peakFile = "memory.max", "memory.peak"
+			base, limitFile = filepath.Join("/sys/fs/cgroup", path.Dir(path.Clean("/"+fields[2]))), "memory.max"
 		}
 	}
 	above, err := os.MkdirTemp(base, "kvactor-test-")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	t.Cleanup(func() { os.Remove(above) })
 	if err := os.WriteFile(filepath.Join(above, limitFile), fmt.Append(nil, limit), 0); err != nil {
-		return nil, err
+		return "", err
 	}
-	g := &group{dir: filepath.Join(above, "server"), peak: filepath.Join(above, peakFile)}
-	if err := os.Mkdir(g.dir, 0o700); err != nil {
-		return nil, err
-	}
-	t.Cleanup(func() { os.Remove(g.dir) })
-	return g, nil
+	dir := filepath.Join(above, "server")
+	t.Cleanup(func() { os.Remove(dir) })
+	return group(dir), os.Mkdir(dir, 0o700)
 }
 
 // enter returns a command that enters the group and then becomes cmd.
-func (g *group) enter(cmd *exec.Cmd) *exec.Cmd {
-	return shell(cmd, "echo $$ > '"+g.dir+"/cgroup.procs'")
+func (g group) enter(cmd *exec.Cmd) *exec.Cmd {
+	return shell(cmd, "echo $$ > '"+string(g)+"/cgroup.procs'")
 }

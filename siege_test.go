@@ -2,15 +2,12 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -125,7 +122,7 @@ func TestSiege(t *testing.T) {
 			}
 
 			s.wantNothingLost()
-			peak := s.peak()
+			peak := s.memory("VmHWM") - s.memory("RssFile") // the system can drop what is in files
 			t.Logf("the server has used up to %d of %d MiB", peak>>20, container>>20)
 			if peak > container/16*15 {
 				t.Error("want at most 15/16 of them")
@@ -138,8 +135,7 @@ func TestSiege(t *testing.T) {
 type siege struct {
 	*process
 	limits config
-	peak   func() int64 // returns the most memory that the server has used
-	conns  []net.Conn   // open until the attack is over
+	conns  []net.Conn // open until the attack is over
 }
 
 // startSiege launches a server in a control group. Where that is impossible, the server
@@ -150,20 +146,11 @@ func startSiege(t *testing.T) *siege {
 	cmd := command("kvactor", "-quiet")
 	if group, err := newGroup(t, container); err == nil {
 		cmd = group.enter(cmd)
-		s.peak = func() int64 {
-			text, err := os.ReadFile(group.peak)
-			n, numberErr := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-			if err := errors.Join(err, numberErr); err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
 	} else {
 		t.Log("no control group can be made: ", err)
 		cfg, _ := parseFlags(nil, container, io.Discard)
 		cmd.Args = append(cmd.Args, "-max-store-bytes", fmt.Sprint(cfg.maxStoreBytes), "-max-conns", fmt.Sprint(cfg.http.MaxConns))
 		cmd.Env = append(cmd.Env, fmt.Sprint("GOMEMLIMIT=", container/8*5))
-		s.peak = func() int64 { return s.memory("VmHWM") - s.memory("RssFile") } // the system can drop what is in files
 	}
 	s.process = launch(t, cmd)
 	s.limits, _ = s.readLimits()
