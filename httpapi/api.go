@@ -28,10 +28,10 @@ const (
 // A Store is what the API needs of the store behind it. *actor.Store is one, and
 // describes the methods. Many goroutines call them at once.
 //
-// The handlers call the methods with a context that is never done. net/http cancels the
-// context of a request when the client closes its sending half, although the client
-// still waits for the response. The owner takes a microsecond, so giving up would save
-// nothing.
+// The handlers, except that of a health check, call the methods with a context that is
+// never done. net/http cancels the context of a request when the client closes its sending
+// half, although the client still waits for the response. The owner takes a microsecond, so
+// giving up would save nothing.
 type Store interface {
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
 	Put(ctx context.Context, key string, value []byte) error

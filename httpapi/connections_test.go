@@ -40,11 +40,17 @@ func TestMaxConns(t *testing.T) {
 			open[0].WantEnd()
 			c := <-accepted
 			synctest.Wait()
-			c.Send(get)
-			c.WantLast(200)
-			c.WantEnd()
-			for _, c := range open[1:] {
-				c.Want("GET", "/health", "", 200, "")
+			c.Send(apitest.Header("POST", "/kv/a", apitest.Chunked))
+			c.WantLast(405) // and the server still reads
+			for n, c := range open[1:] {
+				c.Send(get)
+				if n > 0 { // a connection is free again
+					c.WantOpen(200)
+					continue
+				}
+				c.WantLast(200)
+				c.WantEnd()
+				synctest.Wait()
 			}
 		})
 	}

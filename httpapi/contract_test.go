@@ -44,7 +44,8 @@ var contract = []struct {
 	{"GET", "/kv/user:1", "", 404, "key not found"},
 	{"DELETE", "/kv/user:1", "", 200, ""},
 
-	{"PUT", "/kv/a", "1", 200, ""},
+	{"PUT", "/kv/a", "<html>", 200, ""},
+	{"GET", "/kv/a", "", 200, "<html>"}, // as plain text
 	{"DELETE", "/clear", "", 200, ""},
 	{"GET", "/kv/a", "", 404, "key not found"},
 

@@ -75,19 +75,23 @@ func TestUnitsAreGivenInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSemaphore(8)
 		s.tryAcquire(8)
-		served := make(chan error, 3)
+		served := make(chan int64, 3)
 		for _, n := range []int64{6, 2, 8} {
-			go func() { served <- s.acquire(t.Context(), n) }()
+			go func() { s.acquire(t.Context(), n); served <- n }()
 			synctest.Wait()
 		}
 		for _, step := range []struct {
 			released int64
-			served   int
-		}{{5, 0}, {1, 1}, {2, 2}, {7, 2}, {1, 3}} {
+			served   int64 // how many units a goroutine gets then, or 0
+		}{{5, 0}, {1, 6}, {2, 2}, {7, 0}, {1, 8}} {
 			s.release(step.released)
 			synctest.Wait()
-			if len(served) != step.served {
-				t.Fatalf("%d units come back: %d goroutines are served, want %d", step.released, len(served), step.served)
+			var got int64
+			for range len(served) {
+				got += <-served
+			}
+			if got != step.served {
+				t.Fatalf("%d units come back, and %d are taken, want %d", step.released, got, step.served)
 			}
 		}
 		s.release(8)
@@ -242,6 +246,20 @@ func TestWaitingGetHoldsNoValue(t *testing.T) {
 	}
 }
 
+// A GET that waits while the store stops gets the response that every other request gets.
+func TestStoreStopsWhileAGetWaits(t *testing.T) {
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		s.put(t, "a", testLarge)
+		holder := s.holdOutgoing(t, testMax)
+		c := s.connect(t)
+		c.Send(apitest.Request("GET", "/kv/a", ""))
+		synctest.Wait()
+		s.store.Stop()
+		holder.Close()
+		c.WantResponse("GET", 503, "store is unavailable")
+	})
+}
+
 // A GET whose value grows while it waits has 3 s in all.
 func TestGetWaitsOnce(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
@@ -269,12 +287,14 @@ func TestChunkedUploadsOnlyTry(t *testing.T) {
 
 		holder := s.holdIncoming(t)
 		start := time.Now()
-		send(c, apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:unit], "x"))
-		resp := c.WantResponse("PUT", 503, "server is busy")
-		wantTime(t, start, 0)
-		if got := resp.Header.Get("Retry-After"); got != "1" {
-			t.Errorf("Retry-After is %q", got)
+		for range 2 { // the first gives back no units that it has not taken
+			send(c, apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:unit], "x"))
+			resp := c.WantResponse("PUT", 503, "server is busy")
+			if got := resp.Header.Get("Retry-After"); got != "1" {
+				t.Errorf("Retry-After is %q", got)
+			}
 		}
+		wantTime(t, start, 0)
 		holder.Close()
 		synctest.Wait()
 		send(c, apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:unit], "x"))

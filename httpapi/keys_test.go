@@ -12,13 +12,15 @@ const keyBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 func TestEveryByteOfAKey(t *testing.T) {
 	c := start(t, setup{Config: Config{Quiet: true}}).connect(t)
 	for b := range 256 {
-		target := fmt.Sprintf("/kv/a%%%02Xb", b)
-		if strings.IndexByte(keyBytes, byte(b)) < 0 {
-			c.Want("PUT", target, "value", 400, "key contains invalid characters")
-			continue
+		for _, around := range [][2]string{{"a", "b"}, {"", "b"}, {"a", ""}} {
+			target := fmt.Sprintf("/kv/%s%%%02X%s", around[0], b, around[1])
+			if strings.IndexByte(keyBytes, byte(b)) < 0 {
+				c.Want("PUT", target, "value", 400, "key contains invalid characters")
+				continue
+			}
+			c.Want("PUT", target, "value", 200, "")
+			c.Want("GET", "/kv/"+around[0]+string(rune(b))+around[1], "", 200, "value")
 		}
-		c.Want("PUT", target, "value", 200, "")
-		c.Want("GET", "/kv/a"+string(rune(b))+"b", "", 200, "value")
 	}
 	long := strings.Repeat(keyBytes, 120)
 	c.Want("PUT", "/kv/"+long, "value", 200, "")

@@ -45,32 +45,51 @@ type setup struct {
 	budget int64 // of the store
 }
 
-// A fakeStore calls before, if it is set, before it gets, puts or deletes a key. Before
-// may wait and may panic.
+// A fakeStore calls before, if it is set, with the key of each request before the store gets
+// it. Before may wait and may panic. The fakeStore panics if a request other than a health
+// check, which has no key, can be canceled.
 type fakeStore struct {
 	Store
 	before func(key string)
 }
 
-func (s *fakeStore) call(key string) {
+func (s *fakeStore) call(ctx context.Context, key string) {
+	if key != "" && ctx.Done() != nil {
+		panic("the context of a request can be canceled")
+	}
 	if s.before != nil {
 		s.before(key)
 	}
 }
 
 func (s *fakeStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	s.call(key)
+	s.call(ctx, key)
 	return s.Store.Get(ctx, key)
 }
 
 func (s *fakeStore) Put(ctx context.Context, key string, value []byte) error {
-	s.call(key)
+	s.call(ctx, key)
 	return s.Store.Put(ctx, key, value)
 }
 
+func (s *fakeStore) Create(ctx context.Context, key string, value []byte) error {
+	s.call(ctx, key)
+	return s.Store.Create(ctx, key, value)
+}
+
+func (s *fakeStore) Replace(ctx context.Context, key string, value []byte) error {
+	s.call(ctx, key)
+	return s.Store.Replace(ctx, key, value)
+}
+
 func (s *fakeStore) Delete(ctx context.Context, key string) (bool, error) {
-	s.call(key)
+	s.call(ctx, key)
 	return s.Store.Delete(ctx, key)
+}
+
+func (s *fakeStore) Clear(ctx context.Context) error {
+	s.call(ctx, "all")
+	return s.Store.Clear(ctx)
 }
 
 // A testServer is a Server and the store behind it.

@@ -109,14 +109,14 @@ func TestStalledRequest(t *testing.T) {
 	}
 }
 
-// The times for a header and for a small request are absolute: a byte now and then does
-// not help. The 10 s of a request begin with its first byte, not with its body. What is
+// The times for a header, for a small request and for a part of a large one are absolute: a
+// byte now and then does not help. The 10 s of a request begin with its first byte, not with its body. What is
 // not wanted is discarded for 30 s.
-func TestSlowSmallRequest(t *testing.T) {
+func TestSlowRequest(t *testing.T) {
 	const header, body, linger = 5 * time.Second, 10 * time.Second, 30 * time.Second
 	const fast, slow = 700 * time.Millisecond, 4 * time.Second
 	known, chunked := apitest.Header("PUT", "/kv/a", length(unit)), apitest.Header("PUT", "/kv/a", apitest.Chunked)
-	chunk := apitest.Chunks("x")
+	large, chunk := apitest.Header("PUT", "/kv/a", length(testMax)), apitest.Chunks("x")
 	for name, row := range map[string]struct {
 		pause time.Duration
 		sent  []string // with pauses, the last again and again
@@ -128,6 +128,8 @@ func TestSlowSmallRequest(t *testing.T) {
 		"value and its header": {slow, []string{known[:9], known[9:], "x"}, ending{408, body, body + linger}},
 		"chunks":               {fast, []string{chunked, chunk}, ending{408, body, body + linger}},
 		"chunks, their header": {slow, []string{chunked[:9], chunked[9:], chunk}, ending{408, body, body + linger}},
+		"part of a value":      {slow, []string{large + testLarge[:unit], testLarge[:unit/4]}, ending{408, body, body + linger}},
+		"part of chunks":       {slow, []string{chunked + apitest.Chunks(testLarge[:unit]), apitest.Chunks(testLarge[:unit/4])}, ending{408, body, body + linger}},
 		"discarded":            {slow, []string{apitest.Header("POST", "/kv/a", length(unit+1)), "x"}, ending{405, 0, linger}},
 		"discarded chunks":     {slow, []string{apitest.Header("POST", "/kv/a", apitest.Chunked), chunk}, ending{405, 0, linger}},
 		"unwanted body":        {fast, []string{apitest.Header("POST", "/kv/a", length(unit)), "x"}, ending{405, body, body}},
@@ -198,6 +200,7 @@ func TestSlowLargeValue(t *testing.T) {
 					c.WantEnd()
 					s.want(t, "a", "")
 				} else {
+					time.Sleep(row.wait + parts*pause + responseTimeout) // the response waits so long for its client
 					c.WantOpen(200)
 					s.want(t, "a", testLarge[:parts*unit])
 				}
@@ -232,6 +235,12 @@ func TestSlowReader(t *testing.T) {
 			for range 2 {
 				c.Want("GET", "/kv/a", "", 200, testLarge)
 			}
+
+			s.put(t, "a", testLarge[:unit+1])
+			c.Send(apitest.Request("GET", "/kv/a", ""))
+			time.Sleep(59 * time.Second)
+			c.R.Reset(c.Conn)
+			c.WantResponse("GET", 200, testLarge[:unit+1])
 		})
 	}
 }
