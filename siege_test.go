@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,6 +117,8 @@ func TestSiege(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startSiege(t)
+			defer s.wantExit(0) // or it says that the system has killed the server
+			defer s.end(syscall.SIGTERM)
 			attack(s)
 			for _, conn := range s.conns {
 				conn.Close()
