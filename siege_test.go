@@ -117,7 +117,7 @@ func TestSiege(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startSiege(t)
-			defer s.wantExit(0) // or it says that the system has killed the server
+			defer s.wantExit(0) // if the system has killed the server, this says so
 			defer s.end(syscall.SIGTERM)
 			attack(s)
 			for _, conn := range s.conns {

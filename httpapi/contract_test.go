@@ -45,7 +45,7 @@ var contract = []struct {
 	{"DELETE", "/kv/user:1", "", 200, ""},
 
 	{"PUT", "/kv/a", "<html>", 200, ""},
-	{"GET", "/kv/a", "", 200, "<html>"}, // as plain text
+	{"GET", "/kv/a", "", 200, "<html>"}, // net/http would take it for HTML
 	{"DELETE", "/clear", "", 200, ""},
 	{"GET", "/kv/a", "", 404, "key not found"},
 

@@ -9,6 +9,7 @@ import (
 
 const keyBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.-"
 
+// Each byte is valid or not wherever it stands: in the middle of a key, first or last.
 func TestEveryByteOfAKey(t *testing.T) {
 	c := start(t, setup{Config: Config{Quiet: true}}).connect(t)
 	for b := range 256 {

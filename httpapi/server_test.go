@@ -45,9 +45,9 @@ type setup struct {
 	budget int64 // of the store
 }
 
-// A fakeStore calls before, if it is set, with the key of each request before the store gets
-// it. Before may wait and may panic. The fakeStore panics if a request other than a health
-// check, which has no key, can be canceled.
+// A fakeStore calls before, if it is set, with the key of each request ("all" for a clear)
+// before the store gets the request. Before may wait and may panic. The fakeStore panics if
+// a request other than a health check, which has no key, can be canceled.
 type fakeStore struct {
 	Store
 	before func(key string)

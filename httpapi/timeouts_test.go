@@ -109,9 +109,9 @@ func TestStalledRequest(t *testing.T) {
 	}
 }
 
-// The times for a header, for a small request and for a part of a large one are absolute: a
-// byte now and then does not help. The 10 s of a request begin with its first byte, not with its body. What is
-// not wanted is discarded for 30 s.
+// The times for a header, for a small request and for a part of a large value are absolute:
+// a byte now and then does not help. The 10 s of a request begin with its first byte, not
+// with its body. What is not wanted is discarded for 30 s.
 func TestSlowRequest(t *testing.T) {
 	const header, body, linger = 5 * time.Second, 10 * time.Second, 30 * time.Second
 	const fast, slow = 700 * time.Millisecond, 4 * time.Second
@@ -236,10 +236,11 @@ func TestSlowReader(t *testing.T) {
 				c.Want("GET", "/kv/a", "", 200, testLarge)
 			}
 
+			// A value of a byte more than a unit is large, too.
 			s.put(t, "a", testLarge[:unit+1])
+			c.R.Reset(c.Conn)
 			c.Send(apitest.Request("GET", "/kv/a", ""))
 			time.Sleep(59 * time.Second)
-			c.R.Reset(c.Conn)
 			c.WantResponse("GET", 200, testLarge[:unit+1])
 		})
 	}
