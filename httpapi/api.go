@@ -28,10 +28,10 @@ const (
 // A Store is what the API needs of the store behind it. *actor.Store is one, and
 // describes the methods. Many goroutines call them at once.
 //
-// The handlers, except that of a health check, call the methods with a context that is
-// never done. net/http cancels the context of a request when the client closes its sending
-// half, although the client still waits for the response. The owner takes a microsecond, so
-// giving up would save nothing.
+// Only a health check calls a method with a context that can be done. The other handlers
+// do not pass on the context of their request: net/http cancels it when the client closes
+// its sending half, although the client still waits for the response. The owner serves a
+// call in a microsecond, so a caller that gave up would save nothing.
 type Store interface {
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
 	Put(ctx context.Context, key string, value []byte) error

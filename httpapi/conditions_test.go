@@ -10,14 +10,13 @@ import (
 	"kvactor/httpapi/apitest"
 )
 
-// The table of conditions: the status of a PUT and of a DELETE of a key that does not
-// exist, and of one that does. No entity tag matches, because the server has none. A GET
-// and a clear ignore all conditions.
+// The table of conditions. No entity tag matches, because the server has none. A GET and a
+// clear ignore all conditions.
 func TestConditions(t *testing.T) {
 	for _, row := range []struct {
 		fields               string
-		putNew, putOld       int
-		deleteNew, deleteOld int
+		putNew, putOld       int // status of a PUT of a key that does not exist, and of one that does
+		deleteNew, deleteOld int // the same of a DELETE
 	}{
 		{"", 200, 200, 200, 200},
 
@@ -75,9 +74,23 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// A condition that fails does not come before 503 and 408.
+func TestConditionIsCheckedAfterTheValue(t *testing.T) {
+	const condition = `If-Match: "tag"`
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		s.holdIncoming(t)
+		c := s.connect(t)
+		c.Send(apitest.Header("PUT", "/kv/a", length(testMax), condition))
+		c.WantLast(503)
+		c = s.connect(t)
+		c.Send(apitest.Header("PUT", "/kv/a", length(5), condition))
+		c.WantLast(408)
+	})
+}
+
 // Of a hundred clients that create a key at once, exactly one succeeds, and its value is
-// stored. If a create were two requests to the store, all clients would send the first,
-// which takes a second here, before one of them sends the second.
+// stored. The store takes a long time for each request here. If a create were two requests
+// to it, a check and a Put, all clients would check before any of them puts.
 func TestHundredClientsCreateAKey(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		s.fake.before = func(string) { time.Sleep(time.Second) }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"io"
 	"math"
 	"net"
 	"runtime"
@@ -35,9 +36,11 @@ func TestMaxConns(t *testing.T) {
 			if len(accepted) > 0 {
 				t.Fatal("one connection too many is accepted")
 			}
-			if conns > 1 {
+			if conns == 3 {
+				// The connection keeps its place while the server discards the body, so the
+				// next response is the last one of its connection, too.
 				open[2].Send(apitest.Header("POST", "/kv/a", apitest.Chunked))
-				open[2].WantLast(405) // the server still reads, so all are still taken
+				open[2].WantLast(405)
 			}
 			open[0].Send(get)
 			open[0].WantLast(200)
@@ -48,7 +51,7 @@ func TestMaxConns(t *testing.T) {
 			c.WantLast(200)
 			c.WantEnd()
 			synctest.Wait()
-			if conns > 1 { // a connection is free again
+			if conns == 3 { // c has ended, so a connection is free again
 				open[1].Send(get)
 				open[1].WantOpen(200)
 			}
@@ -170,10 +173,80 @@ func TestSocketBuffers(t *testing.T) {
 	})
 }
 
-// The largest limits that the command line accepts.
-func TestLargestLimits(t *testing.T) {
+// A server with the largest limits that the command line accepts serves requests.
+func TestLargestLimitsAreServed(t *testing.T) {
 	s := start(t, setup{Config: Config{MaxConns: math.MaxInt, MaxValueBytes: math.MaxInt64}})
 	s.connect(t).Want("PUT", "/kv/a", "value", 200, "")
+}
+
+// A request of HTTP/1.0 is the only one of its connection, whatever it asks for: net/http
+// ignores its Transfer-Encoding and could take the rest of its body for a request.
+func TestHTTP10(t *testing.T) {
+	const keepAlive = "Connection: keep-alive"
+	for name, row := range map[string]struct {
+		request string
+		status  int
+	}{
+		"two lengths": {apitest.Header("PUT", "/kv/a", keepAlive, apitest.Chunked, length(5)) + "0\r\n\r\n", 200},
+		"chunked":     {apitest.Header("PUT", "/kv/a", keepAlive, apitest.Chunked) + apitest.Chunks("value", ""), 400},
+		"PUT":         {apitest.Request("PUT", "/kv/a", "value", keepAlive), 200},
+		"GET":         {apitest.Request("GET", "/kv/kept", "", keepAlive), 200},
+		"DELETE":      {apitest.Request("DELETE", "/kv/a", "", keepAlive), 200},
+		"clear":       {apitest.Request("DELETE", "/clear", "", keepAlive), 200},
+		"POST":        {apitest.Request("POST", "/kv/a", "", keepAlive), 405},
+		"not found":   {apitest.Request("GET", "/none", "", keepAlive), 404},
+	} {
+		onEachRequest(t, name, setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
+			s.put(t, "kept", "value")
+			send(c, http10(row.request)+apitest.Request("PUT", "/kv/second", "x"))
+			c.WantLast(row.status)
+			c.WantEnd()
+			s.want(t, "second", "")
+		})
+	}
+}
+
+// A client that closes its sending half after its last request gets every response,
+// although net/http cancels the context of a request when it reads the end.
+func TestClientThatClosesItsSendingHalf(t *testing.T) {
+	put, get := apitest.Request("PUT", "/kv/a", testLarge), apitest.Request("GET", "/kv/a", "")
+	small := []string{
+		apitest.Request("PUT", "/kv/a", "value"),
+		apitest.Request("PUT", "/kv/b", "value", "If-None-Match: *"),
+		apitest.Request("PUT", "/kv/b", "value", "If-Match: *"),
+		apitest.Request("DELETE", "/kv/a", ""),
+		apitest.Request("DELETE", "/kv/a", "", "If-None-Match: *"),
+		apitest.Request("DELETE", "/clear", ""),
+		apitest.Request("GET", "/health", ""),
+	}
+	for name, row := range map[string]struct {
+		sent      string
+		responses int
+	}{
+		"GETs":          {strings.Repeat(get, 10), 10},
+		"small":         {strings.Join(small, ""), len(small)},
+		"a chunked PUT": {apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2]), 1},
+		"large PUTs":    {strings.Repeat(put, 5), 5},
+	} {
+		inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+			turn := make(chan token) // lets the store serve a request
+			s.fake.before = func(string) { <-turn }
+			s.put(t, "a", testLarge)
+			c := s.connect(t)
+			go func() {
+				io.WriteString(c, row.sent)
+				c.CloseWrite()
+			}()
+			for n := range row.responses {
+				synctest.Wait() // the server has read all that it can
+				turn <- token{}
+				if resp, body, err := c.Response("GET"); err != nil || resp.StatusCode != 200 {
+					t.Fatalf("%s: response %d is %v %.20q, %v", name, n, resp, body, err)
+				}
+			}
+			c.WantEnd()
+		})
+	}
 }
 
 // The request line and the header together may have 9 KiB. No request may have more than

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"kvactor/httpapi/apitest"
@@ -79,8 +78,8 @@ func TestClientOfAMalformedBodySeesTheResponse(t *testing.T) {
 }
 
 // If at most 64 KiB of a declared length are still to come, they are read first, and the
-// connection stays open. Otherwise the client sees the end of what the server sends at once.
-func TestShortRestIsRead(t *testing.T) {
+// connection stays open. Otherwise the response goes out at once and is the last one.
+func TestShortRestIsReadAndLongRestIsNot(t *testing.T) {
 	for _, r := range append(refusals, tooLarge) {
 		with := setup{Config: Config{MaxValueBytes: 1}}
 		onEachRequest(t, r.name, with, func(t *testing.T, s *testServer, c apitest.Client) {
@@ -97,8 +96,8 @@ func TestShortRestIsRead(t *testing.T) {
 	}
 }
 
-// All of a body may have been read before its end is known, if net/http reports them one
-// after the other, as this reader does.
+// A reader may report the end of a body together with its last bytes or, like this one, in
+// a call of its own. Then all of the body has been read before its end is known.
 func TestRestOfABodyIsCounted(t *testing.T) {
 	x := newExchange(nil, httptest.NewRequest("PUT", "/kv/a", strings.NewReader("value")))
 	for _, want := range []int64{2, 0} {
@@ -146,68 +145,6 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 			c.WantEnd()
 			time.Sleep(time.Minute) // while the client goes on
 			s.want(t, "kept", "value")
-		})
-	}
-}
-
-// A request of HTTP/1.0 is the only one of its connection, whatever it asks for: net/http
-// ignores its Transfer-Encoding and could take the rest of its body for a request.
-func TestHTTP10(t *testing.T) {
-	const keepAlive = "Connection: keep-alive"
-	for name, row := range map[string]struct {
-		request string
-		status  int
-	}{
-		"two lengths": {apitest.Header("PUT", "/kv/a", keepAlive, apitest.Chunked, length(5)) + "0\r\n\r\n", 200},
-		"chunked":     {apitest.Header("PUT", "/kv/a", keepAlive, apitest.Chunked) + apitest.Chunks("value", ""), 400},
-		"PUT":         {apitest.Request("PUT", "/kv/a", "value", keepAlive), 200},
-		"GET":         {apitest.Request("GET", "/kv/kept", "", keepAlive), 200},
-		"DELETE":      {apitest.Request("DELETE", "/kv/a", "", keepAlive), 200},
-		"clear":       {apitest.Request("DELETE", "/clear", "", keepAlive), 200},
-		"POST":        {apitest.Request("POST", "/kv/a", "", keepAlive), 405},
-		"not found":   {apitest.Request("GET", "/none", "", keepAlive), 404},
-	} {
-		onEachRequest(t, name, setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
-			s.put(t, "kept", "value")
-			send(c, http10(row.request)+apitest.Request("PUT", "/kv/second", "x"))
-			c.WantLast(row.status)
-			c.WantEnd()
-			s.want(t, "second", "")
-		})
-	}
-}
-
-// A client that closes its sending half after its last request gets every response,
-// although net/http cancels the context of a request when it reads the end.
-func TestClientThatClosesItsSendingHalf(t *testing.T) {
-	put, get := apitest.Request("PUT", "/kv/a", testLarge), apitest.Request("GET", "/kv/a", "")
-	for name, row := range map[string]struct {
-		sent      string
-		responses int
-	}{
-		"GETs":          {strings.Repeat(get, 10), 10},
-		"a small PUT":   {apitest.Request("PUT", "/kv/a", "value"), 1},
-		"a chunked PUT": {apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2]), 1},
-		"large PUTs":    {strings.Repeat(put, 5), 5},
-		"all":           {put + get + apitest.Request("DELETE", "/kv/a", "") + apitest.Request("GET", "/health", ""), 4},
-	} {
-		inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-			turn := make(chan token) // lets the store serve a request
-			s.fake.before = func(string) { <-turn }
-			s.put(t, "a", testLarge)
-			c := s.connect(t)
-			go func() {
-				io.WriteString(c, row.sent)
-				c.CloseWrite()
-			}()
-			for n := range row.responses {
-				synctest.Wait() // the server has read all that it can
-				turn <- token{}
-				if resp, body, err := c.Response("GET"); err != nil || resp.StatusCode != 200 {
-					t.Fatalf("%s: response %d is %v %.20q, %v", name, n, resp, body, err)
-				}
-			}
-			c.WantEnd()
 		})
 	}
 }

@@ -34,9 +34,9 @@ func (s *semaphore) wantFree(t *testing.T, n int64) {
 	}
 }
 
-// Units are taken all at once or not at all, and come back. With a token for each unit,
-// two goroutines that need more than half of them could each take half, and then fail both
-// or wait for each other forever.
+// Units are taken all at once or not at all, and come back. If each unit were taken by
+// itself, two goroutines that each need more than half of the units could take half each.
+// Then neither could get the rest.
 func TestUnitsAreTakenAtOnce(t *testing.T) {
 	s := newSemaphore(8)
 	if !s.tryAcquire(5) || s.tryAcquire(4) || s.tryAcquire(1<<62) || !s.tryAcquire(3) || s.tryAcquire(1) {
@@ -75,27 +75,20 @@ func TestUnitsAreGivenInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSemaphore(8)
 		s.tryAcquire(8)
-		served := make(chan int64, 3)
+		var waiting []<-chan error
 		for _, n := range []int64{6, 2, 8} {
-			go func() {
-				if s.acquire(t.Context(), n) == nil {
-					served <- n
-				}
-			}()
-			synctest.Wait()
+			waiting = append(waiting, acquireLater(t.Context(), s, n))
 		}
 		for _, step := range []struct {
 			released int64
-			served   int64 // how many units a goroutine gets then, or 0
-		}{{5, 0}, {1, 6}, {2, 2}, {7, 0}, {1, 8}} {
+			served   int // how many goroutines have their units then
+		}{{5, 0}, {1, 1}, {2, 2}, {7, 2}, {1, 3}} {
 			s.release(step.released)
 			synctest.Wait()
-			var got int64
-			for range len(served) {
-				got += <-served
-			}
-			if got != step.served {
-				t.Fatalf("%d units come back, and %d are taken, want %d", step.released, got, step.served)
+			for i, result := range waiting {
+				if served := len(result) > 0; served != (i < step.served) {
+					t.Fatalf("%d units come back: goroutine %d has its units: %v, want the first %d", step.released, i+1, served, step.served)
+				}
 			}
 		}
 		s.release(8)
@@ -250,14 +243,15 @@ func TestWaitingGetHoldsNoValue(t *testing.T) {
 	}
 }
 
-// A GET that waits while the store stops gets the response that every other request gets.
+// If the store stops while a GET waits for units, the GET gets the response of a stopped
+// store. The key is not reported as missing.
 func TestStoreStopsWhileAGetWaits(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		s.put(t, "a", testLarge)
 		holder := s.holdOutgoing(t, testMax)
 		c := s.connect(t)
 		c.Send(apitest.Request("GET", "/kv/a", ""))
-		synctest.Wait()
+		synctest.Wait() // it waits for units
 		s.store.Stop()
 		holder.Close()
 		c.WantResponse("GET", 503, "store is unavailable")
@@ -291,7 +285,7 @@ func TestChunkedUploadsOnlyTry(t *testing.T) {
 
 		holder := s.holdIncoming(t)
 		start := time.Now()
-		for range 2 { // the first gives back no units that it has not taken
+		for range 2 { // the second would get 200 if the first had released units that it never took
 			send(c, apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:unit], "x"))
 			resp := c.WantResponse("PUT", 503, "server is busy")
 			if got := resp.Header.Get("Retry-After"); got != "1" {
@@ -337,8 +331,8 @@ func TestLingeringRequestHoldsNoUnits(t *testing.T) {
 	}
 }
 
-// Whatever becomes of requests, no unit is lost: each test server checks at its end that
-// all can be taken. So other tests show the same of requests that end in other ways.
+// However a request ends, no unit is lost. Every test server checks at its end that all
+// units can be taken, so each test of this package shows it for the requests that it sends.
 func TestNoUnitIsLost(t *testing.T) {
 	header := apitest.Header("PUT", "/kv/a", length(testMax))
 	known := header + testLarge[:testMax/2]

@@ -128,15 +128,15 @@ func (w *fakeWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// printLines logs the numbers from from to to-1, each in a line.
-func printLines(l *Log, from, to int) {
-	for n := from; n < to; n++ {
+// printLines logs a line with each number from first to end-1.
+func printLines(l *Log, first, end int) {
+	for n := first; n < end; n++ {
 		l.Print(fmt.Sprintf("line %d", n))
 	}
 }
 
-// wantLines checks that w has whole lines of printLines, in order and none twice, and that
-// the log has reported all that are missing of total, as many as dropped.
+// wantLines checks that w has whole lines of printLines, in order and none twice. Of total
+// lines, those that are missing must be as many as dropped, and the log must have said so.
 func (w *fakeWriter) wantLines(t *testing.T, total, dropped int) {
 	t.Helper()
 	written, missing, last := 0, 0, -1

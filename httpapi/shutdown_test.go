@@ -65,7 +65,7 @@ func TestShutdownEndsConnectionsWithoutARequest(t *testing.T) {
 }
 
 // A request that has reached a handler before Shutdown gets its response, which is the
-// last one of its connection. A request that was received together with it has no effect.
+// last one of its connection. A request behind it on the same connection has no effect.
 func TestShutdownWaitsForRequests(t *testing.T) {
 	put := apitest.Request("PUT", "/kv/a", "value")
 	large := apitest.Request("PUT", "/kv/a", testLarge)
@@ -152,9 +152,9 @@ func TestAcceptedPutsHaveResponses(t *testing.T) {
 	}
 }
 
-// Shutdown returns when its context is done, and Close cuts off what it waited for. Close
-// does so without Shutdown, too, and while all connections are taken.
-func TestClose(t *testing.T) {
+// Shutdown returns when its context is done, and Close cuts off the requests that are left.
+// Close does so without Shutdown, too, and while all connections are taken.
+func TestCloseCutsOffRequests(t *testing.T) {
 	discarded := func(s *testServer, t testing.TB) apitest.Client {
 		c := s.connect(t)
 		c.Send(apitest.Header("PUT", "/kv/", apitest.Chunked))

@@ -48,9 +48,9 @@ func (e ending) want(t *testing.T, s *testServer, c apitest.Client) {
 func (s *testServer) isOpen() bool { return len(s.listener.conns) > 1 }
 
 // A request of which a part never comes gets its response, if it can have one, and loses
-// its connection: a header after 5 s, a body after 10 s. What is not wanted is discarded as
-// long as it comes every 5 s. If the request is the last one, its response does not wait for
-// a short rest: net/http would then close without reading it.
+// its connection: a header after 5 s, a body after 10 s. A body that no handler wants is
+// discarded for as long as a part of it comes every 5 s. A response waits for a short rest
+// of a body, but not if the connection ends after it: then net/http does not read the rest.
 func TestStalledRequest(t *testing.T) {
 	const (
 		header = 5 * time.Second
@@ -109,14 +109,16 @@ func TestStalledRequest(t *testing.T) {
 	}
 }
 
-// The times for a header, for a small request and for a part of a large value are absolute:
-// a byte now and then does not help. The 10 s of a request begin with its first byte, not
-// with its body. What is not wanted is discarded for 30 s.
+// The times for a header, a small request and each part of a large value are absolute: a
+// byte now and then does not extend them. The 10 s of a small request begin with the first
+// byte of its header. Those of a later part begin when the part before it has arrived. A
+// body that no handler wants is discarded for 30 s.
 func TestSlowRequest(t *testing.T) {
 	const header, body, linger = 5 * time.Second, 10 * time.Second, 30 * time.Second
 	const fast, slow = 700 * time.Millisecond, 4 * time.Second
 	known, chunked := apitest.Header("PUT", "/kv/a", length(unit)), apitest.Header("PUT", "/kv/a", apitest.Chunked)
 	large, chunk := apitest.Header("PUT", "/kv/a", length(testMax)), apitest.Chunks("x")
+	part, quarter := testLarge[:unit], testLarge[:unit/4]
 	for name, row := range map[string]struct {
 		pause time.Duration
 		sent  []string // with pauses, the last again and again
@@ -128,8 +130,8 @@ func TestSlowRequest(t *testing.T) {
 		"value and its header": {slow, []string{known[:9], known[9:], "x"}, ending{408, body, body + linger}},
 		"chunks":               {fast, []string{chunked, chunk}, ending{408, body, body + linger}},
 		"chunks, their header": {slow, []string{chunked[:9], chunked[9:], chunk}, ending{408, body, body + linger}},
-		"part of a value":      {slow, []string{large + testLarge[:unit], testLarge[:unit/4]}, ending{408, body, body + linger}},
-		"part of chunks":       {slow, []string{chunked + apitest.Chunks(testLarge[:unit]), apitest.Chunks(testLarge[:unit/4])}, ending{408, body, body + linger}},
+		"second part":          {slow, []string{large, part, quarter}, ending{408, slow + body, slow + body + linger}},
+		"second part, chunked": {slow, []string{chunked, apitest.Chunks(part), apitest.Chunks(quarter)}, ending{408, slow + body, slow + body + linger}},
 		"discarded":            {slow, []string{apitest.Header("POST", "/kv/a", length(unit+1)), "x"}, ending{405, 0, linger}},
 		"discarded chunks":     {slow, []string{apitest.Header("POST", "/kv/a", apitest.Chunked), chunk}, ending{405, 0, linger}},
 		"unwanted body":        {fast, []string{apitest.Header("POST", "/kv/a", length(unit)), "x"}, ending{405, body, body}},
@@ -151,20 +153,22 @@ func TestIdleConnection(t *testing.T) {
 		wantTime(t, start, 5*time.Second)
 
 		c = s.connect(t)
-		for range 3 {
-			c.Want("PUT", "/kv/a", "value", 200, "")
+		for _, value := range []string{"value", testLarge} {
+			c.Want("PUT", "/kv/a", value, 200, "")
+			time.Sleep(2*time.Minute - 1)
+			c.Want("GET", "/kv/a", "", 200, value)
 			time.Sleep(2*time.Minute - 1)
 		}
-		c.Want("GET", "/kv/a", "", 200, "value")
+		c.Want("GET", "/kv/a", "", 200, testLarge)
 		start = time.Now()
 		c.WantEnd()
 		wantTime(t, start, 2*time.Minute)
 	})
 }
 
-// A large body has 10 s for each part of 64 KiB, however long it takes in all. Its
-// response arrives, also that to a body that stalls late. The wait for units, which comes
-// before, takes nothing from that time.
+// A large body has 10 s for each part of 64 KiB, however long it takes in all. The time of
+// the first part begins after the wait for units. The client sees its response, even if a
+// late part stalls.
 func TestSlowLargeValue(t *testing.T) {
 	const parts, pause = 8, 9999 * time.Millisecond
 	known, part := apitest.Header("PUT", "/kv/a", length(parts*unit)), testLarge[:unit]
@@ -200,7 +204,7 @@ func TestSlowLargeValue(t *testing.T) {
 					c.WantEnd()
 					s.want(t, "a", "")
 				} else {
-					time.Sleep(row.wait + parts*pause + responseTimeout) // the response waits so long for its client
+					time.Sleep(row.wait + parts*pause + 20*time.Second) // the client has 20 s to read the response
 					c.WantOpen(200)
 					s.want(t, "a", testLarge[:parts*unit])
 				}
@@ -235,15 +239,19 @@ func TestSlowReader(t *testing.T) {
 			for range 2 {
 				c.Want("GET", "/kv/a", "", 200, testLarge)
 			}
-
-			// A value of a byte more than a unit is large, too.
-			s.put(t, "a", testLarge[:unit+1])
-			c.R.Reset(c.Conn)
-			c.Send(apitest.Request("GET", "/kv/a", ""))
-			time.Sleep(59 * time.Second)
-			c.WantResponse("GET", 200, testLarge[:unit+1])
 		})
 	}
+}
+
+// The value of a byte more than 64 KiB has the time of a large one.
+func TestSlowReaderOfTheSmallestLargeValue(t *testing.T) {
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		s.put(t, "a", testLarge[:unit+1])
+		c := s.connect(t)
+		c.Send(apitest.Request("GET", "/kv/a", ""))
+		time.Sleep(59 * time.Second)
+		c.WantResponse("GET", 200, testLarge[:unit+1])
+	})
 }
 
 // A slowReader reads at most n bytes and then waits.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,24 +12,33 @@ import (
 )
 
 // The API, request by request, on a single connection, which each response keeps open.
-func TestContract(t *testing.T) {
+func TestAPI(t *testing.T) {
 	c := start(t, setup{}).connect(t)
-	for _, row := range contract {
+	for _, row := range requests {
 		resp := c.Want(row.method, row.target, row.body, row.status, row.want)
-		if got := resp.Header.Get("Cache-Control"); got != "no-store" {
-			t.Errorf("%s %s: Cache-Control is %q", row.method, row.target, got)
-		}
-		got := resp.Header.Get("Content-Type")
-		if (row.want != "" || row.method == "PUT") && got != "text/plain; charset=utf-8" {
-			t.Errorf("%s %s: Content-Type is %q", row.method, row.target, got)
-		}
-		if resp.ContentLength != int64(len(row.want)) || resp.Close {
-			t.Errorf("%s %s: Content-Length is %d, Connection: close is %v", row.method, row.target, resp.ContentLength, resp.Close)
+		wantFields(t, resp, row.method, row.want)
+		if resp.Close {
+			t.Errorf("%s %s: the response says Connection: close", row.method, row.target)
 		}
 	}
 }
 
-var contract = []struct {
+// wantFields checks the fields that every response to method with body has.
+func wantFields(t *testing.T, resp *http.Response, method, body string) {
+	t.Helper()
+	if got := resp.Header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("%s, %d %q: Cache-Control is %q", method, resp.StatusCode, body, got)
+	}
+	got := resp.Header.Get("Content-Type")
+	if (body != "" || method == "PUT") && got != "text/plain; charset=utf-8" {
+		t.Errorf("%s, %d %q: Content-Type is %q", method, resp.StatusCode, body, got)
+	}
+	if resp.ContentLength != int64(len(body)) {
+		t.Errorf("%s, %d %q: Content-Length is %d", method, resp.StatusCode, body, resp.ContentLength)
+	}
+}
+
+var requests = []struct {
 	method, target, body string
 	status               int
 	want                 string
@@ -45,7 +55,7 @@ var contract = []struct {
 	{"DELETE", "/kv/user:1", "", 200, ""},
 
 	{"PUT", "/kv/a", "<html>", 200, ""},
-	{"GET", "/kv/a", "", 200, "<html>"}, // net/http would take it for HTML
+	{"GET", "/kv/a", "", 200, "<html>"}, // without a Content-Type, net/http would say text/html
 	{"DELETE", "/clear", "", 200, ""},
 	{"GET", "/kv/a", "", 404, "key not found"},
 
@@ -139,7 +149,7 @@ func TestOrderOfChecks(t *testing.T) {
 		{"DELETE", "/clear", "", []string{contentRange, condition}, 200, ""},
 	} {
 		c.Send(apitest.Request(row.method, row.target, row.body, row.fields...))
-		c.WantResponse(row.method, row.status, row.want)
+		wantFields(t, c.WantResponse(row.method, row.status, row.want), row.method, row.want)
 	}
 }
 
@@ -184,7 +194,10 @@ func TestStoreUnavailable(t *testing.T) {
 		apitest.Request("GET", "/health", ""),
 	} {
 		c.Send(request)
-		if resp := c.WantResponse("GET", 503, "store is unavailable"); resp.Header["Retry-After"] != nil {
+		const reason = "store is unavailable"
+		resp := c.WantResponse("GET", 503, reason)
+		wantFields(t, resp, "GET", reason)
+		if resp.Header["Retry-After"] != nil {
 			t.Errorf("Retry-After is %q", resp.Header["Retry-After"])
 		}
 	}
