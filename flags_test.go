@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -38,8 +37,8 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A server that cannot serve ends with a reason and an exit code.
-func TestExitCode(t *testing.T) {
+// A server that does not start says why, and ends with an exit code.
+func TestServerThatDoesNotStart(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		args string
@@ -61,24 +60,10 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-func TestAddress(t *testing.T) {
-	for addr, want := range map[string]string{
-		"[::]:8080":      "0.0.0.0:8080",
-		"0.0.0.0:8080":   "0.0.0.0:8080",
-		"127.0.0.1:8080": "127.0.0.1:8080",
-		"[::1]:8080":     "[::1]:8080",
-	} {
-		tcp, err := net.ResolveTCPAddr("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := address(tcp); got != want {
-			t.Errorf("address(%s) = %s, want %s", addr, got, want)
-		}
-	}
-}
-
+// The defaults are shares of the memory. The environment that the test harness sets has no
+// influence: ADDR is not the address to listen on.
 func TestDefaultsFollowTheMemory(t *testing.T) {
+	t.Setenv("ADDR", "kv:80")
 	for _, test := range []struct {
 		memory                        int64
 		args                          string
@@ -105,7 +90,7 @@ func TestDefaultsFollowTheMemory(t *testing.T) {
 
 // The second line of the log has the limits in force, and these are the limits that
 // the server enforces.
-func TestLimits(t *testing.T) {
+func TestLimitsAreLoggedAndEnforced(t *testing.T) {
 	t.Parallel()
 	cmd := command("kvactor", "-max-value-bytes", "1000", "-max-store-bytes", "2500", "-max-conns", "1")
 	cmd.Env = append(cmd.Env, fmt.Sprint("GOMEMLIMIT=", 64<<20))

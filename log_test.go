@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,7 +13,9 @@ import (
 
 func TestLog(t *testing.T) {
 	t.Parallel()
-	p := kvactor(t)
+	cmd := command("kvactor")
+	cmd.Env = append(cmd.Env, "ADDR=kv:80", "PEERS=kv2:80,kv3:80", "DATA_DIR=/none") // for later stages of the test harness
+	p := launch(t, cmd)
 	p.readLimits()
 	c := p.dial()
 	c.Want("PUT", "/kv/kenya:capital", "Nairobi", 200, "")
@@ -44,20 +47,39 @@ func TestLogIsReadLateAndSlowly(t *testing.T) {
 	t.Parallel()
 	p := kvactor(t)
 	p.readLimits()
-	const requests = 4500 // their lines fill the pipe, and more
+	lines := p.fillLog()
+	p.end(syscall.SIGTERM)
+	p.log.Reset(&slowReader{r: p.stderr, start: time.Now()})
+	p.wantRest(lines + "Server stopping\nServer stopped\n")
+	p.wantExit(0)
+}
+
+// If nothing ever reads the log, the server ends without its last lines.
+func TestLogIsNeverRead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as a shutdown may")
+	}
+	t.Parallel()
+	p := kvactor(t)
+	p.fillLog()
+	p.end(syscall.SIGTERM)
+	p.wantExit(0)
+}
+
+// fillLog sends requests whose lines are more than the pipe holds, and returns the lines.
+func (p *process) fillLog() string {
+	p.t.Helper()
+	const requests = 4500
 	key := strings.Repeat("long", 10)
 	c := p.dial()
 	c.SetDeadline(time.Now().Add(time.Minute)) // in case the log holds up a request
 	go io.WriteString(c, strings.Repeat(apitest.Request("DELETE", "/kv/"+key, ""), requests))
 	for i := range requests {
 		if err := c.Skip(); err != nil {
-			t.Fatalf("response %d: %v", i, err)
+			p.t.Fatalf("response %d: %v", i, err)
 		}
 	}
-	p.end(syscall.SIGTERM)
-	p.log.Reset(&slowReader{r: p.stderr, start: time.Now()})
-	p.wantRest(strings.Repeat("DELETE /kv/"+key+" accepted\n", requests) + "Server stopping\nServer stopped\n")
-	p.wantExit(0)
+	return strings.Repeat("DELETE /kv/"+key+" accepted\n", requests)
 }
 
 // A slowReader reads 330 kB/s from r.
@@ -84,4 +106,21 @@ func TestReaderOfTheLogGoesAway(t *testing.T) {
 	}
 	p.end(syscall.SIGTERM)
 	p.wantExit(0)
+}
+
+func TestAddressInTheLog(t *testing.T) {
+	for addr, want := range map[string]string{
+		"[::]:8080":      "0.0.0.0:8080",
+		"0.0.0.0:8080":   "0.0.0.0:8080",
+		"127.0.0.1:8080": "127.0.0.1:8080",
+		"[::1]:8080":     "[::1]:8080",
+	} {
+		tcp, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := address(tcp); got != want {
+			t.Errorf("address(%s) = %s, want %s", addr, got, want)
+		}
+	}
 }

@@ -67,8 +67,7 @@ func TestSystemMemory(t *testing.T) {
 	}
 }
 
-// The defaults are shares of a real group's limit, even if it is one of a group above
-// that of the server.
+// The defaults are shares of the limit of a real group. The server is in a group below it.
 func TestLimitOfAGroupAbove(t *testing.T) {
 	t.Parallel()
 	g, err := newGroup(t, 256<<20)
@@ -132,8 +131,7 @@ func (p *process) readLimits() (cfg config, collector int64) {
 type group string
 
 // newGroup makes a group below one whose memory is limited, until the test ends. It
-// returns an error where that is impossible: it takes root, and memory groups that are
-// mounted in the usual place and may be changed.
+// returns an error if the test may not make groups, or does not find where they are.
 func newGroup(t testing.TB, limit int64) (group, error) {
 	groups, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {

@@ -116,7 +116,10 @@ func (p *process) signal(sig os.Signal) {
 func (p *process) end(sig os.Signal) {
 	p.t.Helper()
 	p.signal(sig)
-	timer := time.AfterFunc(8*time.Second, func() { p.cmd.Process.Kill() })
+	timer := time.AfterFunc(8*time.Second, func() {
+		p.t.Errorf("the server has not ended 8 s after the signal: %v", sig)
+		p.cmd.Process.Kill()
+	})
 	p.t.Cleanup(func() { timer.Stop() })
 }
 

@@ -90,8 +90,8 @@ func TestTwoSignalsAtOnceEndAtOnce(t *testing.T) {
 	}
 }
 
-// A signal may arrive at any moment after main has asked for signals. One that is sent
-// to a process could arrive before, so this test calls run.
+// A signal may arrive at any moment after main has asked for signals. This test calls run,
+// because a signal that is sent to a process could arrive too early.
 func TestSignalWhileStarting(t *testing.T) {
 	t.Parallel()
 	cfg, err := parseFlags([]string{"-addr", ":0"}, 256<<20, io.Discard)

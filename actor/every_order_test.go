@@ -63,8 +63,8 @@ func everyOrder(begun, rest []event, visit func(order []event)) {
 }
 
 // isPossible reports whether next may follow begun. The owner starts before it
-// replies. The callers have their numbers in the order of their first events, which
-// leaves out orders that differ only in who is who.
+// replies. The callers have their numbers in the order of their first events. Other
+// orders differ from these only in the callers' numbers.
 func isPossible(begun []event, next event) bool {
 	return slices.ContainsFunc(begun, func(e event) bool {
 		return next.name == "reply" && e.name == "start" || e.caller == next.caller-1

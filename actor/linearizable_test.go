@@ -18,8 +18,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The right store passes the check with ten times as many histories as the check
-// needs to reject each wrong store.
+// The check rejects each wrong store within this number of histories. The right store
+// passes with ten times as many.
 const rejectWithin = 50
 
 // Guarantee 5. Callers use a store concurrently and record what they see. Porcupine,

@@ -41,8 +41,13 @@ func TestOneOwner(t *testing.T) {
 				case *ast.File:
 					for _, decl := range node.Decls {
 						v, ok := decl.(*ast.GenDecl)
-						if ok && v.Tok == token.VAR && pattern == "*.go" && !strings.HasPrefix(v.Specs[0].(*ast.ValueSpec).Names[0].Name, "Err") {
-							t.Errorf("%s: make this variable local to run, or a field of table: here every goroutine can use it", fset.Position(v.Pos()))
+						if !ok || v.Tok != token.VAR || pattern != "*.go" {
+							continue
+						}
+						for _, spec := range v.Specs {
+							if !strings.HasPrefix(spec.(*ast.ValueSpec).Names[0].Name, "Err") {
+								t.Errorf("%s: make this variable local to run, or a field of table: here every goroutine can use it", fset.Position(spec.Pos()))
+							}
 						}
 					}
 				}

@@ -14,20 +14,20 @@ func TestOwnerNeverWaits(t *testing.T) {
 	t.Run("for a caller that never receives its reply", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := newStore()
-			var replies []chan<- reply
+			var requests []request
 			for _, method := range methods { // the test plays the owner
 				go method.call(t.Context(), store)
 				req := <-store.requests
 				req.replyTo <- reply{}
-				replies = append(replies, req.replyTo)
+				requests = append(requests, req)
 			}
 			synctest.Wait() // The callers have returned. They will never receive again.
 
 			go store.run(math.MaxInt64)
 			served := 0
 			go func() {
-				for _, replyTo := range replies {
-					store.requests <- request{op: opGet, replyTo: replyTo}
+				for _, req := range requests {
+					store.requests <- req
 					served++
 				}
 				store.Stop()
@@ -36,12 +36,12 @@ func TestOwnerNeverWaits(t *testing.T) {
 			select {
 			case <-store.stopped:
 			default: // This is a deadlock. After the test, synctest shows where the owner waits.
-				t.Fatalf("the owner received %d of %d requests, and waits for a caller that never receives", served, len(replies))
+				t.Fatalf("the owner received %d of %d requests, and does not wait for the next one", served, len(requests))
 			}
 		})
 	})
 
-	t.Run("while a clear visits the keys", func(t *testing.T) {
+	t.Run("for a clear, which replaces the map", func(t *testing.T) {
 		const keys = 1000
 		table := newTable(math.MaxInt64)
 		for i := range keys {

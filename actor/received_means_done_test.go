@@ -3,12 +3,14 @@ package actor
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 )
 
-// Guarantee 2. The test plays the owner: it receives a request, the caller's context
-// is canceled, the store stops, and only then does the reply come.
+// Guarantee 2, first for callers, then for the owner. For callers, the test plays the owner:
+// it receives a request, the caller's context is canceled, the store stops, and only then
+// does the reply come.
 func TestReceivedMeansDone(t *testing.T) {
 	for name, method := range methods {
 		t.Run(name+" waits for the reply, whatever else happens", func(t *testing.T) {
@@ -32,6 +34,30 @@ func TestReceivedMeansDone(t *testing.T) {
 				req.replyTo <- reply{err: want}
 				if err := <-returned; err != want {
 					t.Errorf("it returned %v, want the error of the reply", err)
+				}
+			})
+		})
+
+		t.Run("the owner processes a request once: "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := New(math.MaxInt64)
+				if name != "Create" {
+					store.requests <- request{op: opPut, key: "key", value: []byte("value"), replyTo: make(chan reply, 1)}
+				}
+				callers := newStore() // the test passes on what callers send to it
+				go method.call(t.Context(), callers)
+				req := <-callers.requests
+				req.replyTo <- reply{} // the caller is done
+				replies := make(chan reply, 2)
+				req.replyTo = replies
+				store.requests <- req
+				store.Stop()
+				if len(replies) != 1 {
+					t.Fatalf("the owner replied %d times, want once", len(replies))
+				}
+				want := name == "Get" || name == "Delete"
+				if rep := <-replies; rep.err != nil || rep.found != want {
+					t.Errorf("the reply is %t, %v, as if it were not the first time; want %t, nil", rep.found, rep.err, want)
 				}
 			})
 		})

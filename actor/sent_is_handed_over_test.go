@@ -8,8 +8,8 @@ import (
 	"weak"
 )
 
-// Guarantee 6. A caller that modified a value after Put would break it for every
-// reader, and the race detector would say so. To see its report, add the line
+// Guarantee 6. If a caller modified a value after Put, every reader would see the change,
+// and the race detector would report it. To see the report, add the line
 //
 //	given[0]++
 //

@@ -83,7 +83,7 @@ var methods = map[string]step{
 	"Clear":   clearAll(),
 }
 
-func TestStore(t *testing.T) {
+func TestMethods(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"a new store is empty":                {get("a", ""), remove("a", false), clearAll()},
 		"Get returns what Put stored":         {put("a", "1"), get("a", "1")},
