@@ -47,7 +47,7 @@ func TestLogIsReadLateAndSlowly(t *testing.T) {
 	t.Parallel()
 	p := kvactor(t)
 	p.readLimits()
-	lines := p.fillLog()
+	lines := p.fillLog(4500)
 	p.end(syscall.SIGTERM)
 	p.log.Reset(&slowReader{r: p.stderr, start: time.Now()})
 	p.wantRest(lines + "Server stopping\nServer stopped\n")
@@ -61,15 +61,15 @@ func TestLogIsNeverRead(t *testing.T) {
 	}
 	t.Parallel()
 	p := kvactor(t)
-	p.fillLog()
+	p.fillLog(1500)
 	p.end(syscall.SIGTERM)
 	p.wantExit(0)
 }
 
-// fillLog sends requests whose lines are more than the pipe holds, and returns the lines.
-func (p *process) fillLog() string {
+// fillLog sends requests and returns their lines. The pipe of the log holds less than 1,500
+// of these lines.
+func (p *process) fillLog(requests int) string {
 	p.t.Helper()
-	const requests = 4500
 	key := strings.Repeat("long", 10)
 	c := p.dial()
 	c.SetDeadline(time.Now().Add(time.Minute)) // in case the log holds up a request

@@ -127,23 +127,18 @@ active [2] proctype Stop() {
 	fi
 }
 
-// The guarantees, with the names that store.go gives them. [] means always, and <>
+// The guarantees, with the names that store.go gives them. All callers are alike, so a
+// guarantee that holds for caller 0 holds for every caller. [] means always, and <>
 // means now or later. No run of the model is infinite, so nothing here depends on
 // a fair scheduler.
 
-#define each(p) (p(0) && p(1) && p(2))
+#define once      (state[0] == replied && effects[0] == 1)
+#define before    (state[0] == idle -> effects[0] == 0)
+#define after     (state[0] == replied -> effects[0] == 1)
+#define returned  (state[0] == replied || state[0] == failed)
 
-#define once(i)     (state[i] == replied && effects[i] == 1)
-#define finished(i) ([] (received[i] -> <> once(i)) && [] (effects[i] <= received[i]))
-#define noEffect(i) ([] (state[i] == failed -> effects[i] == 0))
-#define notSent(i)  ([] (doneBefore[i] -> !received[i]))
-#define before(i)   (state[i] == idle -> effects[i] == 0)
-#define after(i)    (state[i] == replied -> effects[i] == 1)
-#define between(i)  ([] (before(i) && after(i)))
-#define returned(i) (state[i] == replied || state[i] == failed)
-
-ltl received_means_done   { each(finished) }
-ltl error_means_no_effect { each(noEffect) && each(notSent) }
+ltl received_means_done   { [] (received[0] -> <> once) && [] (effects[0] <= received[0]) }
+ltl error_means_no_effect { [] (state[0] == failed -> effects[0] == 0) && [] (doneBefore[0] -> !received[0]) }
 ltl owner_never_waits     { [] !ownerWaits }
-ltl linearizable          { each(between) } // the effect is between call and return
-ltl it_ends               { <> each(returned) && [] (stopping -> <> stopped) }
+ltl linearizable          { [] (before && after) } // the effect is between call and return
+ltl it_ends               { <> returned && [] (stopping -> <> stopped) }
