@@ -60,8 +60,8 @@ func TestServerThatDoesNotStart(t *testing.T) {
 	}
 }
 
-// The defaults are shares of the memory. The environment that the test harness sets has no
-// influence: ADDR is not the address to listen on.
+// The defaults are shares of the memory. The test harness sets ADDR, which must not change
+// -addr.
 func TestDefaultsFollowTheMemory(t *testing.T) {
 	t.Setenv("ADDR", "kv:80")
 	for _, test := range []struct {

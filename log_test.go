@@ -64,6 +64,9 @@ func TestLogIsNeverRead(t *testing.T) {
 	p.fillLog(1500)
 	p.end(syscall.SIGTERM)
 	p.wantExit(0)
+	if rest, _ := io.ReadAll(p.log); strings.HasSuffix(string(rest), "Server stopped\n") {
+		t.Error("the log has its last line: the pipe was not full")
+	}
 }
 
 // fillLog sends requests and returns their lines. The pipe of the log holds less than 1,500

@@ -117,8 +117,9 @@ func (p *process) end(sig os.Signal) {
 	p.t.Helper()
 	p.signal(sig)
 	timer := time.AfterFunc(8*time.Second, func() {
-		p.t.Errorf("the server has not ended 8 s after the signal: %v", sig)
-		p.cmd.Process.Kill()
+		if p.cmd.Process.Kill() == nil { // otherwise wantExit has seen the end
+			p.t.Errorf("the server has not ended 8 s after the signal: %v", sig)
+		}
 	})
 	p.t.Cleanup(func() { timer.Stop() })
 }

@@ -45,8 +45,10 @@ func TestOneOwner(t *testing.T) {
 							continue
 						}
 						for _, spec := range v.Specs {
-							if !strings.HasPrefix(spec.(*ast.ValueSpec).Names[0].Name, "Err") {
-								t.Errorf("%s: make this variable local to run, or a field of table: here every goroutine can use it", fset.Position(spec.Pos()))
+							for _, name := range spec.(*ast.ValueSpec).Names {
+								if !strings.HasPrefix(name.Name, "Err") {
+									t.Errorf("%s: make this variable local to run, or a field of table: here every goroutine can use it", fset.Position(name.Pos()))
+								}
 							}
 						}
 					}

@@ -36,7 +36,7 @@ func TestOwnerNeverWaits(t *testing.T) {
 			select {
 			case <-store.stopped:
 			default: // This is a deadlock. After the test, synctest shows where the owner waits.
-				t.Fatalf("the owner received %d of %d requests, and does not wait for the next one", served, len(requests))
+				t.Fatalf("the owner received %d of %d requests, and now waits for something else", served, len(requests))
 			}
 		})
 	})

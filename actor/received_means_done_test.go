@@ -44,20 +44,21 @@ func TestReceivedMeansDone(t *testing.T) {
 				if name != "Create" {
 					store.requests <- request{op: opPut, key: "key", value: []byte("value"), replyTo: make(chan reply, 1)}
 				}
-				callers := newStore() // the test passes on what callers send to it
-				go method.call(t.Context(), callers)
-				req := <-callers.requests
-				req.replyTo <- reply{} // the caller is done
-				replies := make(chan reply, 2)
+				front := newStore() // The method sends its request here. The test passes it on to store.
+				returned := make(chan error, 1)
+				go func() { returned <- method.call(t.Context(), front) }()
+				req := <-front.requests
+				toCaller, replies := req.replyTo, make(chan reply, 2)
 				req.replyTo = replies
 				store.requests <- req
 				store.Stop()
 				if len(replies) != 1 {
+					toCaller <- reply{} // ends the call
 					t.Fatalf("the owner replied %d times, want once", len(replies))
 				}
-				want := name == "Get" || name == "Delete"
-				if rep := <-replies; rep.err != nil || rep.found != want {
-					t.Errorf("the reply is %t, %v, as if it were not the first time; want %t, nil", rep.found, rep.err, want)
+				toCaller <- <-replies
+				if err := <-returned; err != nil {
+					t.Errorf("it returned %v, as if the owner had processed the request twice", err)
 				}
 			})
 		})

@@ -28,10 +28,10 @@ const (
 // A Store is what the API needs of the store behind it. *actor.Store is one, and
 // describes the methods. Many goroutines call them at once.
 //
-// Only a health check calls a method with a context that can be done. The other handlers
-// do not pass on the context of their request: net/http cancels it when the client closes
-// its sending half, although the client still waits for the response. The owner serves a
-// call in a microsecond, so a caller that gave up would save nothing.
+// No handler passes on the context of its request. net/http cancels that context when the
+// client closes its sending half, although the client still waits for the response. The
+// owner serves a call in a microsecond, so a caller that gave up would save nothing. Only a
+// health check gives up, after healthTimeout.
 type Store interface {
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
 	Put(ctx context.Context, key string, value []byte) error

@@ -74,7 +74,8 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-// A condition that fails does not come before 503 and 408.
+// A PUT whose condition fails still gets 503 if the server is busy, and 408 if its value
+// stalls.
 func TestConditionIsCheckedAfterTheValue(t *testing.T) {
 	const condition = `If-Match: "tag"`
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {

@@ -37,8 +37,8 @@ func TestMaxConns(t *testing.T) {
 				t.Fatal("one connection too many is accepted")
 			}
 			if conns == 3 {
-				// The connection keeps its place while the server discards the body, so the
-				// next response is the last one of its connection, too.
+				// The server still discards the body, so open[2] keeps its place. All places
+				// are taken, and the next response to open[0] is its last one, too.
 				open[2].Send(apitest.Header("POST", "/kv/a", apitest.Chunked))
 				open[2].WantLast(405)
 			}

@@ -96,8 +96,8 @@ func TestShortRestIsReadAndLongRestIsNot(t *testing.T) {
 	}
 }
 
-// A reader may report the end of a body together with its last bytes or, like this one, in
-// a call of its own. Then all of the body has been read before its end is known.
+// The reader of this body reports the end in a separate call, after the last bytes. So all
+// of the body has been read before the exchange sees its end, and no byte is left.
 func TestRestOfABodyIsCounted(t *testing.T) {
 	x := newExchange(nil, httptest.NewRequest("PUT", "/kv/a", strings.NewReader("value")))
 	for _, want := range []int64{2, 0} {

@@ -45,8 +45,9 @@ type setup struct {
 	budget int64 // of the store
 }
 
-// A fakeStore calls before, if it is set, and then passes each call on. The key is empty if
-// the call is Clear or that of a health check. The function may wait and may panic.
+// A fakeStore passes each call on to Store. If before is set, the fakeStore calls it first,
+// with the key of the call. The key is empty for Clear and for a health check. A before
+// function may wait and may panic.
 type fakeStore struct {
 	Store
 	before func(key string)

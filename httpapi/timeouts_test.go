@@ -48,9 +48,10 @@ func (e ending) want(t *testing.T, s *testServer, c apitest.Client) {
 func (s *testServer) isOpen() bool { return len(s.listener.conns) > 1 }
 
 // A request of which a part never comes gets its response, if it can have one, and loses
-// its connection: a header after 5 s, a body after 10 s. A body that no handler wants is
-// discarded for as long as a part of it comes every 5 s. A response waits for a short rest
-// of a body, but not if the connection ends after it: then net/http does not read the rest.
+// its connection: a header after 5 s, a body after 10 s. If no handler wants a body, the
+// response comes at once, and the server discards the body until the client has been silent
+// for 5 s. A short rest of a body is read before the response, unless the request is the
+// last one of its connection: net/http would not read the rest then.
 func TestStalledRequest(t *testing.T) {
 	const (
 		header = 5 * time.Second
@@ -111,8 +112,9 @@ func TestStalledRequest(t *testing.T) {
 
 // The times for a header, a small request and each part of a large value are absolute: a
 // byte now and then does not extend them. The 10 s of a small request begin with the first
-// byte of its header. Those of a later part begin when the part before it has arrived. A
-// body that no handler wants is discarded for 30 s.
+// byte of its header. The 10 s of a later part of a large value begin when the part before
+// it has arrived. After an early response, the server discards the body for 30 s at most. A
+// short rest that no handler wants has the 10 s of its request, and the response follows.
 func TestSlowRequest(t *testing.T) {
 	const header, body, linger = 5 * time.Second, 10 * time.Second, 30 * time.Second
 	const fast, slow = 700 * time.Millisecond, 4 * time.Second
@@ -243,7 +245,7 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// The value of a byte more than 64 KiB has the time of a large one.
+// A value of 64 KiB and a byte is large: its client has 60 s to read it.
 func TestSlowReaderOfTheSmallestLargeValue(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		s.put(t, "a", testLarge[:unit+1])
