@@ -217,7 +217,7 @@ func TestSlowLargeValue(t *testing.T) {
 
 // A small response has 20 s after the time for the request. A client that sends requests
 // and does not read is cut off then.
-func TestResponsesThatAreNotRead(t *testing.T) {
+func TestSmallResponsesThatAreNotRead(t *testing.T) {
 	for _, request := range []string{apitest.Request("GET", "/kv/a", ""), apitest.Request("PUT", "/kv/a", "value")} {
 		onEachRequest(t, request[:3], setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
 			s.put(t, "a", testLarge[:unit])
