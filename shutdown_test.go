@@ -151,7 +151,8 @@ func TestShutdownCutsOffRequestsThatDoNotFinish(t *testing.T) {
 	signaled := time.Now()
 	p.end(syscall.SIGTERM)
 	log, _ := io.ReadAll(p.log)
-	if !strings.HasSuffix(string(log), "Server stopped\n") || strings.Contains(string(log), "accepted") {
+	// A request that is cut off may be logged after the last line of the server.
+	if !strings.Contains(string(log), "Server stopped\n") || strings.Contains(string(log), "accepted") {
 		t.Errorf("logged %q", log)
 	}
 	p.wantExit(0)
