@@ -67,7 +67,7 @@ func TestSystemMemory(t *testing.T) {
 	}
 }
 
-// The defaults are shares of the limit of a real group. The server is in a group below it.
+// The server runs in a group below one that has a limit. The defaults are shares of that limit.
 func TestLimitOfAGroupAbove(t *testing.T) {
 	t.Parallel()
 	g, err := newGroup(t, 256<<20)

@@ -49,6 +49,7 @@ func TestProtocolModel(t *testing.T) {
 	}{
 		{"a buffer for requests", "-DBUFFERED", []string{"it_ends"}},
 		{"callers that give up late", "-DLATE", []string{"received_means_done", "error_means_no_effect"}},
+		{"replies without capacity", "-DNOCAP", []string{"owner_never_waits"}},
 		{"replies without capacity, and callers that give up late", "-DNOCAP -DLATE", []string{"owner_never_waits", "it_ends"}},
 		{"callers that do not wait for stopped", "-DNOWAKE", []string{"it_ends"}},
 		{"a reply before the effect", "-DREPLYFIRST", []string{"linearizable"}},

@@ -179,6 +179,7 @@ func TestFullStore(t *testing.T) {
 // If the store has stopped, all requests that need it are 503. There is no Retry-After,
 // because the store does not come back.
 func TestStoreUnavailable(t *testing.T) {
+	const reason = "store is unavailable"
 	s := start(t, setup{})
 	s.store.Stop()
 	c := s.connect(t)
@@ -194,7 +195,6 @@ func TestStoreUnavailable(t *testing.T) {
 		apitest.Request("GET", "/health", ""),
 	} {
 		c.Send(request)
-		const reason = "store is unavailable"
 		resp := c.WantResponse("GET", 503, reason)
 		wantFields(t, resp, "GET", reason)
 		if resp.Header["Retry-After"] != nil {

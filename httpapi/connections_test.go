@@ -210,7 +210,9 @@ func TestHTTP10(t *testing.T) {
 // although net/http cancels the context of a request when it reads the end.
 func TestClientThatClosesItsSendingHalf(t *testing.T) {
 	put, get := apitest.Request("PUT", "/kv/a", testLarge), apitest.Request("GET", "/kv/a", "")
-	small := []string{
+	each := []string{
+		put,
+		get,
 		apitest.Request("PUT", "/kv/a", "value"),
 		apitest.Request("PUT", "/kv/b", "value", "If-None-Match: *"),
 		apitest.Request("PUT", "/kv/b", "value", "If-Match: *"),
@@ -224,7 +226,7 @@ func TestClientThatClosesItsSendingHalf(t *testing.T) {
 		responses int
 	}{
 		"GETs":          {strings.Repeat(get, 10), 10},
-		"small":         {strings.Join(small, ""), len(small)},
+		"each request":  {strings.Join(each, ""), len(each)},
 		"a chunked PUT": {apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2]), 1},
 		"large PUTs":    {strings.Repeat(put, 5), 5},
 	} {
