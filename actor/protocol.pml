@@ -16,8 +16,7 @@
 //	            and the caller waits for a reply that never comes.
 //	LATE        A caller may give up while it waits for the reply. It returns an
 //	            error although its request takes effect.
-//	NOCAP       replies has no capacity. The owner waits for a slow caller. With
-//	            LATE it waits for a caller that has given up, forever.
+//	NOCAP       replies has no capacity. The owner waits for a slow caller.
 //	NOWAKE      A caller does not select on stopped. After Stop it waits forever.
 //	REPLYFIRST  The owner replies before the effect. A caller returns before it.
 //	UNCHECKED   A caller does not look at its context before it sends. It may send
