@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,61 +14,41 @@ import (
 // map, so this test reads the source. The race detector finds what it does not see.
 func TestOneOwner(t *testing.T) {
 	fset := token.NewFileSet()
-	for _, pattern := range []string{"*.go", "../*.go", "../httpapi/*.go"} {
-		names, _ := filepath.Glob(pattern)
+	refuse := func(node ast.Node, refused bool, advice string) {
+		if refused {
+			t.Errorf("%s: %s", fset.Position(node.Pos()), advice)
+		}
+	}
+	for _, dir := range []string{".", "..", "../httpapi"} {
+		names, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
 		for _, name := range names {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
-			}
 			file, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ast.Inspect(file, func(node ast.Node) bool {
-				advice := ""
+			var end token.Pos // of the last struct, channel type or go statement: a node before it is inside
+			for node := range ast.Preorder(file) {
 				switch node := node.(type) {
 				case *ast.ImportSpec:
-					if strings.Contains(`"sync" "sync/atomic" "unsafe"`, node.Path.Value) {
-						advice = "let one goroutine own what is shared, and send it requests, instead of importing " + node.Path.Value
-					}
+					refuse(node, strings.Contains(`"sync" "sync/atomic" "unsafe"`, node.Path.Value), "let one goroutine own what is shared, and send it requests, instead of this import")
 				case *ast.MapType:
-					if pattern == "*.go" && name != "table.go" {
-						advice = "make this map a field of table, in table.go: only the owner has a table"
-					}
+					refuse(node, dir == "." && name != "table.go", "make this map a field of table, in table.go: only the owner has a table")
 				case *ast.StructType, *ast.ChanType, *ast.GoStmt:
-					if pattern == "*.go" && mentions(node, "table") {
-						advice = "leave the table in run, and send the owner a request: this gives it to other goroutines"
-					}
-				case *ast.File:
-					for _, decl := range node.Decls {
-						v, ok := decl.(*ast.GenDecl)
-						if !ok || v.Tok != token.VAR || pattern != "*.go" {
-							continue
-						}
-						for _, spec := range v.Specs {
-							for _, name := range spec.(*ast.ValueSpec).Names {
-								if !strings.HasPrefix(name.Name, "Err") {
-									t.Errorf("%s: make this variable local to run, or a field of table: here every goroutine can use it", fset.Position(name.Pos()))
-								}
-							}
+					end = max(end, node.End())
+				case *ast.Ident:
+					refuse(node, dir == "." && node.Name == "table" && node.Pos() < end, "leave the table in run, and send the owner a request: this gives it to other goroutines")
+				}
+			}
+			for _, decl := range file.Decls {
+				if v, ok := decl.(*ast.GenDecl); ok && v.Tok == token.VAR && dir == "." {
+					for _, spec := range v.Specs {
+						for _, id := range spec.(*ast.ValueSpec).Names {
+							refuse(id, !strings.HasPrefix(id.Name, "Err"), "make this variable local to run, or a field of table: here every goroutine can use it")
 						}
 					}
 				}
-				if advice != "" {
-					t.Errorf("%s: %s", fset.Position(node.Pos()), advice)
-				}
-				return true
-			})
+			}
 		}
 	}
-}
-
-// mentions reports whether an identifier in node has the name name.
-func mentions(node ast.Node, name string) (found bool) {
-	ast.Inspect(node, func(node ast.Node) bool {
-		id, ok := node.(*ast.Ident)
-		found = found || ok && id.Name == name
-		return true
-	})
-	return found
 }
