@@ -176,6 +176,20 @@ func TestFullStore(t *testing.T) {
 	}
 }
 
+// storeRequests are all requests that need the store. In this order, each is 200.
+var storeRequests = []string{
+	apitest.Request("PUT", "/kv/a", testLarge),
+	apitest.Request("GET", "/kv/a", ""),
+	apitest.Request("PUT", "/kv/a", "value"),
+	apitest.Request("PUT", "/kv/b", "value", "If-None-Match: *"),
+	apitest.Request("PUT", "/kv/b", "value", "If-Match: *"),
+	apitest.Request("DELETE", "/kv/b", "", "If-Match: *"),
+	apitest.Request("DELETE", "/kv/b", "", "If-None-Match: *"),
+	apitest.Request("DELETE", "/kv/a", ""),
+	apitest.Request("DELETE", "/clear", ""),
+	apitest.Request("GET", "/health", ""),
+}
+
 // If the store has stopped, all requests that need it are 503. There is no Retry-After,
 // because the store does not come back.
 func TestStoreUnavailable(t *testing.T) {
@@ -183,17 +197,7 @@ func TestStoreUnavailable(t *testing.T) {
 	s := start(t, setup{})
 	s.store.Stop()
 	c := s.connect(t)
-	for _, request := range []string{
-		apitest.Request("PUT", "/kv/a", "value"),
-		apitest.Request("PUT", "/kv/a", "value", "If-None-Match: *"),
-		apitest.Request("PUT", "/kv/a", testLarge),
-		apitest.Request("GET", "/kv/a", ""),
-		apitest.Request("DELETE", "/kv/a", ""),
-		apitest.Request("DELETE", "/kv/a", "", "If-None-Match: *"),
-		apitest.Request("DELETE", "/kv/a", "", "If-Match: *"),
-		apitest.Request("DELETE", "/clear", ""),
-		apitest.Request("GET", "/health", ""),
-	} {
+	for _, request := range storeRequests {
 		c.Send(request)
 		resp := c.WantResponse("GET", 503, reason)
 		wantFields(t, resp, "GET", reason)

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"io"
 	"math"
 	"net"
 	"runtime"
@@ -108,12 +107,10 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 		l := &fakeListener{pipeListener: newPipeListener()}
 		l.accept = func() (net.Conn, error) {
 			c, err := l.pipeListener.Accept()
-			if err != nil {
-				return nil, err
+			if err == nil {
+				last = weak.Make(c.(*pipeConn))
 			}
-			pipe := c.(pipeConn)
-			last = weak.Make(&pipe)
-			return &pipe, nil
+			return c, err
 		}
 		startOn(t, l, setup{}, nil)
 		for _, served := range []bool{false, true} {
@@ -210,23 +207,12 @@ func TestHTTP10(t *testing.T) {
 // although net/http cancels the context of a request when it reads the end.
 func TestClientThatClosesItsSendingHalf(t *testing.T) {
 	put, get := apitest.Request("PUT", "/kv/a", testLarge), apitest.Request("GET", "/kv/a", "")
-	each := []string{
-		put,
-		get,
-		apitest.Request("PUT", "/kv/a", "value"),
-		apitest.Request("PUT", "/kv/b", "value", "If-None-Match: *"),
-		apitest.Request("PUT", "/kv/b", "value", "If-Match: *"),
-		apitest.Request("DELETE", "/kv/a", ""),
-		apitest.Request("DELETE", "/kv/a", "", "If-None-Match: *"),
-		apitest.Request("DELETE", "/clear", ""),
-		apitest.Request("GET", "/health", ""),
-	}
 	for name, row := range map[string]struct {
 		sent      string
 		responses int
 	}{
 		"GETs":          {strings.Repeat(get, 10), 10},
-		"each request":  {strings.Join(each, ""), len(each)},
+		"each request":  {strings.Join(storeRequests, ""), len(storeRequests)},
 		"a chunked PUT": {apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2]), 1},
 		"large PUTs":    {strings.Repeat(put, 5), 5},
 	} {
@@ -235,10 +221,7 @@ func TestClientThatClosesItsSendingHalf(t *testing.T) {
 			s.fake.before = func(string) { <-turn }
 			s.put(t, "a", testLarge)
 			c := s.connect(t)
-			go func() {
-				io.WriteString(c, row.sent)
-				c.CloseWrite()
-			}()
+			sendLast(c, row.sent)
 			for n := range row.responses {
 				synctest.Wait() // the server has read all that it can
 				turn <- token{}

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime"
 	"strings"
@@ -46,7 +45,7 @@ func TestUnitsAreTakenAtOnce(t *testing.T) {
 	s.wantFree(t, 5)
 	s.release(3)
 	s.wantFree(t, 8)
-	for range 2000 {
+	for range 20_000 {
 		results := make(chan bool)
 		for range 2 {
 			go func() { results <- s.tryAcquire(5) }()
@@ -177,10 +176,7 @@ func TestLargeValuesWaitForUnits(t *testing.T) {
 				holders := []apitest.Client{s.holdIncoming(t), s.holdOutgoing(t, testMax)}
 				time.AfterFunc(freed, func() { holders[0].Close(); holders[1].Close() })
 				start := time.Now()
-				go func() {
-					io.WriteString(c, request)
-					c.CloseWrite() // it still gets its response
-				}()
+				sendLast(c, request) // it still gets its response
 				if freed < time.Hour {
 					c.WantResponse(method, 200, want)
 					wantTime(t, start, freed)

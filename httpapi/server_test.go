@@ -45,47 +45,41 @@ type setup struct {
 	budget int64 // of the store
 }
 
-// A fakeStore passes each call on to Store. If before is set, the fakeStore calls it first,
-// with the key of the call. The key is empty for Clear and for a health check. A before
-// function may wait and may panic.
+// A fakeStore passes each call on to Store. It calls before first, with the key of the call.
+// The key is empty for Clear and for a health check. A before function may wait and may
+// panic.
 type fakeStore struct {
 	Store
 	before func(key string)
 }
 
-func (s *fakeStore) call(key string) {
-	if s.before != nil {
-		s.before(key)
-	}
-}
-
 func (s *fakeStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	s.call(key)
+	s.before(key)
 	return s.Store.Get(ctx, key)
 }
 
 func (s *fakeStore) Put(ctx context.Context, key string, value []byte) error {
-	s.call(key)
+	s.before(key)
 	return s.Store.Put(ctx, key, value)
 }
 
 func (s *fakeStore) Create(ctx context.Context, key string, value []byte) error {
-	s.call(key)
+	s.before(key)
 	return s.Store.Create(ctx, key, value)
 }
 
 func (s *fakeStore) Replace(ctx context.Context, key string, value []byte) error {
-	s.call(key)
+	s.before(key)
 	return s.Store.Replace(ctx, key, value)
 }
 
 func (s *fakeStore) Delete(ctx context.Context, key string) (bool, error) {
-	s.call(key)
+	s.before(key)
 	return s.Store.Delete(ctx, key)
 }
 
 func (s *fakeStore) Clear(ctx context.Context) error {
-	s.call("")
+	s.before("")
 	return s.Store.Clear(ctx)
 }
 
@@ -121,7 +115,7 @@ func inBubble(t *testing.T, with setup, test func(t *testing.T, s *testServer)) 
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // sleeping goroutines of the test can end
 		l := newPipeListener()
-		test(t, startOn(t, l, with, func(t testing.TB) apitest.Client { return l.dial(t) }))
+		test(t, startOn(t, l, with, l.dial))
 	})
 }
 
@@ -152,7 +146,7 @@ func startOn(t testing.TB, l net.Listener, with setup, connect func(testing.TB) 
 	with.MaxConns = cmp.Or(with.MaxConns, testConns)
 	s := &testServer{store: actor.New(with.budget), connect: connect, served: make(chan error, 1)}
 	t.Cleanup(s.store.Stop)
-	s.fake = &fakeStore{Store: s.store}
+	s.fake = &fakeStore{s.store, func(string) {}}
 	s.events = NewLog(&s.logged)
 	s.Server = NewServer(l, s.fake, s.events, with.Config)
 	go func() { s.served <- s.Serve(); close(s.served) }()
@@ -184,9 +178,9 @@ func (s *testServer) end(t testing.TB) string {
 // value of n bytes, which needs them all, still comes in and goes out.
 func (s *testServer) wantAllUnits(t testing.TB, n int64) {
 	t.Helper()
-	s.fake.before = nil
-	s.fake.Store = actor.New(math.MaxInt64)
-	defer s.fake.Store.(*actor.Store).Stop()
+	store := actor.New(math.MaxInt64)
+	defer store.Stop()
+	*s.fake = fakeStore{store, func(string) {}}
 	end, _ := net.Pipe()
 	ctx := context.WithValue(context.Background(), connKey{}, &conn{pipeConn{end, end}, nil})
 	value := strings.NewReader(strings.Repeat("x", int(n)))
@@ -227,15 +221,11 @@ func wantTime(t testing.TB, start time.Time, want time.Duration) {
 // send sends text while the test goes on. The server may not read it all.
 func send(c apitest.Client, text string) { go io.WriteString(c, text) }
 
-// trickle sends texts with pauses between them, and the last one again and again until the
-// connection ends.
-func trickle(c apitest.Client, pause time.Duration, texts ...string) {
+// sendLast is like send, and then closes the sending half of the connection.
+func sendLast(c apitest.Client, text string) {
 	go func() {
-		_, err := io.WriteString(c, texts[0])
-		for n := 1; err == nil; n++ {
-			time.Sleep(pause)
-			_, err = io.WriteString(c, texts[min(n, len(texts)-1)])
-		}
+		io.WriteString(c, text)
+		c.CloseWrite()
 	}()
 }
 
@@ -269,7 +259,7 @@ func newPipeListener() *pipeListener {
 func (l *pipeListener) dial(t testing.TB) apitest.Client {
 	toServer, fromClient := net.Pipe()
 	toClient, fromServer := net.Pipe()
-	l.conns <- pipeConn{toClient, fromClient}
+	l.conns <- &pipeConn{toClient, fromClient}
 	c := pipeConn{toServer, fromServer}
 	t.Cleanup(func() { c.Close() })
 	return apitest.New(t, c)

@@ -139,7 +139,12 @@ func TestSlowRequest(t *testing.T) {
 		"unwanted body":        {fast, []string{apitest.Header("POST", "/kv/a", length(unit)), "x"}, ending{405, body, body}},
 	} {
 		onEachRequest(t, name, setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
-			trickle(c, row.pause, row.sent...)
+			go func() {
+				for n, err := 0, error(nil); err == nil; n++ { // until the connection ends
+					_, err = io.WriteString(c, row.sent[min(n, len(row.sent)-1)])
+					time.Sleep(row.pause)
+				}
+			}()
 			row.want(t, s, c)
 		})
 	}
@@ -231,29 +236,26 @@ func TestSmallResponsesThatAreNotRead(t *testing.T) {
 }
 
 // A large response has 60 s for each part of 256 KiB. A client that reads 8 kB/s is never
-// cut off, and its connection serves the next request.
+// cut off, and its connection serves the next request. A value of 64 KiB and a byte is large.
 func TestSlowReader(t *testing.T) {
-	for n, pause := range map[int]time.Duration{8_000: time.Second, responsePart: 59 * time.Second} {
+	for _, row := range []struct {
+		value string
+		n     int // the client reads so many bytes in each pause
+		pause time.Duration
+	}{
+		{testLarge, 8_000, time.Second},
+		{testLarge, responsePart, 59 * time.Second},
+		{testLarge[:unit+1], unit, 59 * time.Second},
+	} {
 		inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-			s.put(t, "a", testLarge)
+			s.put(t, "a", row.value)
 			c := s.connect(t)
-			c.R.Reset(slowReader{c.Conn, n, pause})
+			c.R.Reset(slowReader{c.Conn, row.n, row.pause})
 			for range 2 {
-				c.Want("GET", "/kv/a", "", 200, testLarge)
+				c.Want("GET", "/kv/a", "", 200, row.value)
 			}
 		})
 	}
-}
-
-// A value of 64 KiB and a byte is large: its client has 60 s to read it.
-func TestSlowReaderOfTheSmallestLargeValue(t *testing.T) {
-	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-		s.put(t, "a", testLarge[:unit+1])
-		c := s.connect(t)
-		c.Send(apitest.Request("GET", "/kv/a", ""))
-		time.Sleep(59 * time.Second)
-		c.WantResponse("GET", 200, testLarge[:unit+1])
-	})
 }
 
 // A slowReader reads at most n bytes and then waits.

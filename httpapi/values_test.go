@@ -106,10 +106,7 @@ func TestTornUploads(t *testing.T) {
 				header := strings.Index(upload, "\r\n\r\n") + 4
 				for cut := len(upload) - 1; cut >= header; cut = cut*19/20 - 1 {
 					c := s.connect(t)
-					go func() {
-						io.WriteString(c, upload[:cut])
-						c.CloseWrite()
-					}()
+					sendLast(c, upload[:cut])
 					c.WantResponse("PUT", 400, "value is incomplete")
 					c.WantEnd()
 					s.want(t, "a", "")

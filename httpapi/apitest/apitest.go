@@ -42,13 +42,8 @@ func New(t testing.TB, conn net.Conn) Client {
 
 // Header returns a request line and a header. A field is like "Name: value".
 func Header(method, target string, fields ...string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: kv\r\n", method, target)
-	for _, field := range fields {
-		b.WriteString(field + "\r\n")
-	}
-	b.WriteString("\r\n")
-	return b.String()
+	lines := append([]string{method + " " + target + " HTTP/1.1", "Host: kv"}, fields...)
+	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
 // Request returns a request with a body of known length.
