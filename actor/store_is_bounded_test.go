@@ -32,7 +32,7 @@ func TestStoreIsBounded(t *testing.T) {
 		"a refused value changes nothing": {
 			put("k", "1"), put("k", long(budget)).fails(ErrFull), put("l", long(budget)).fails(ErrFull),
 			get("k", "1"), get("l", ""),
-			put("l", long(budget-2*slot)).fails(ErrFull), put("l", long(budget-2*slot-1)),
+			put("k", long(budget-slot+1)).fails(ErrFull), put("k", long(budget-slot)),
 		},
 		"a deleted key leaves a slot, which counts": {
 			put("k", "1"), put("l", "1"), put("m", "1"), remove("k", true), remove("l", true), put("l", "1"),
