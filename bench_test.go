@@ -88,7 +88,8 @@ type loaded struct {
 // start starts a server and puts value over each of conns connections.
 func start(b *testing.B, server string, conns int, value string) *loaded {
 	b.Helper()
-	l := &loaded{process: launch(b, command(server)).discardLog()}
+	l := &loaded{process: launch(b, command(server))}
+	go io.Copy(io.Discard, l.log)
 	for range conns {
 		c := l.dial()
 		c.Want("PUT", "/kv/key", value, 200, "") // at once, because a silent connection has 5 s

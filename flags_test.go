@@ -108,18 +108,8 @@ func TestLimitsAreLoggedAndEnforced(t *testing.T) {
 		t.Errorf("logged %q, %v; want %q", line, err, taken)
 	}
 	first.Close()
-	for _, row := range []struct {
-		key, value string
-		status     int
-		want       string
-	}{
-		{"a", value + "x", 413, "value too large"},
-		{"a", value, 200, ""},
-		{"b", value, 200, ""},
-		{"c", value, 507, "store is full"},
-	} {
-		c := p.dial()
-		c.Want("PUT", "/kv/"+row.key, row.value, row.status, row.want)
-		c.Close()
-	}
+	p.want("PUT", "/kv/a", value+"x", 413, "value too large")
+	p.want("PUT", "/kv/a", value, 200, "")
+	p.want("PUT", "/kv/b", value, 200, "")
+	p.want("PUT", "/kv/c", value, 507, "store is full")
 }

@@ -4,12 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
-	"path"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -67,21 +62,6 @@ func TestSystemMemory(t *testing.T) {
 	}
 }
 
-// The server runs in a group below one that has a limit. The defaults are shares of that limit.
-func TestLimitOfAGroupAbove(t *testing.T) {
-	t.Parallel()
-	g, err := newGroup(t, 256<<20)
-	if err != nil {
-		t.Skip("no control group can be made: ", err)
-	}
-	got, collector := launch(t, g.enter(command("kvactor"))).readLimits()
-	want, _ := parseFlags(nil, 256<<20, nil)
-	want.addr = ""
-	if got != want || collector != 160<<20 {
-		t.Errorf("the limits are %+v, and that of the collector %d; want %+v and %d", got, collector, want, 160<<20)
-	}
-}
-
 // The collector's limit is 5/8 of what the system allows, or GOMEMLIMIT if that is less,
 // and the defaults are shares of all that the system allows, or of GOMEMLIMIT.
 func TestGOMEMLIMIT(t *testing.T) {
@@ -125,43 +105,4 @@ func (p *process) readLimits() (cfg config, collector int64) {
 		p.t.Fatalf("the second line of the log is %q: %v", line, err)
 	}
 	return cfg, collector
-}
-
-// A group is the folder of a control group of Linux.
-type group string
-
-// newGroup makes a group below one whose memory is limited, until the test ends. It
-// returns an error if the test may not make groups, or does not find where they are.
-func newGroup(t testing.TB, limit int64) (group, error) {
-	groups, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", err
-	}
-	var base, limitFile string
-	for line := range strings.Lines(string(groups)) {
-		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		switch {
-		case slices.Contains(strings.Split(fields[1], ","), "memory"):
-			base, limitFile = filepath.Join("/sys/fs/cgroup/memory", fields[2]), "memory.limit_in_bytes"
-		case fields[1] == "" && base == "":
-			// A group of version 2 that holds a process cannot limit groups below it.
-			base, limitFile = filepath.Join("/sys/fs/cgroup", path.Dir(path.Clean("/"+fields[2]))), "memory.max"
-		}
-	}
-	above, err := os.MkdirTemp(base, "kvactor-test-")
-	if err != nil {
-		return "", err
-	}
-	t.Cleanup(func() { os.Remove(above) })
-	if err := os.WriteFile(filepath.Join(above, limitFile), fmt.Append(nil, limit), 0); err != nil {
-		return "", err
-	}
-	dir := filepath.Join(above, "server")
-	t.Cleanup(func() { os.Remove(dir) })
-	return group(dir), os.Mkdir(dir, 0o700)
-}
-
-// enter returns a command that enters the group and then becomes cmd.
-func (g group) enter(cmd *exec.Cmd) *exec.Cmd {
-	return shell(cmd, "echo $$ > '"+string(g)+"/cgroup.procs'")
 }

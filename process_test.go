@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -45,10 +44,11 @@ type process struct {
 	log    *bufio.Reader // reads from stderr, after the line with the address
 }
 
-// command returns the command that runs the server of a role with args.
+// command returns the command that runs the server of a role with args. The test harness
+// sets ADDR, PEERS and DATA_DIR for later stages; they must change nothing.
 func command(server string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), role+"="+server)
+	cmd.Env = append(os.Environ(), role+"="+server, "ADDR=kv:80", "PEERS=kv2:80,kv3:80", "DATA_DIR=/none")
 	return cmd
 }
 
@@ -75,7 +75,10 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 		t.Fatal(err)
 	}
 	p := &process{t: t, cmd: cmd, stderr: r, log: bufio.NewReader(r)}
-	t.Cleanup(p.kill)
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
 
 	line, err := p.log.ReadString('\n')
 	addr, found := strings.CutPrefix(line, "Server listening on ")
@@ -90,17 +93,6 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 func kvactor(t testing.TB, args ...string) *process {
 	t.Helper()
 	return launch(t, command("kvactor", args...))
-}
-
-// discardLog reads what the server logs from now on.
-func (p *process) discardLog() *process {
-	go io.Copy(io.Discard, p.log)
-	return p
-}
-
-func (p *process) kill() {
-	p.cmd.Process.Kill()
-	p.cmd.Wait()
 }
 
 // signal sends sig to the server.
@@ -167,6 +159,15 @@ func (p *process) cpu() time.Duration {
 func (p *process) dial() apitest.Client {
 	p.t.Helper()
 	return apitest.Dial(p.t, p.addr)
+}
+
+// want sends a request, over a connection of its own because the server may close it
+// after the response, and checks the status and the body of the response.
+func (p *process) want(method, path, value string, status int, body string) {
+	p.t.Helper()
+	c := p.dial()
+	defer c.Close()
+	c.Want(method, path, value, status, body)
 }
 
 // beginUpload sends the header of a PUT of 10 bytes to /kv/a. The server has begun

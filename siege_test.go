@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -108,7 +111,7 @@ func TestSiege(t *testing.T) {
 			for i := range s.limits.http.MaxConns - 2 { // only the first readers get units
 				s.upload("changes", text(s.limits.http.MaxValueBytes), i%2 == 0)
 				conn := s.connect(1)[0]
-				conn.(*net.TCPConn).SetReadBuffer(4096)
+				conn.Conn.(*net.TCPConn).SetReadBuffer(4096)
 				io.WriteString(conn, apitest.Request("GET", "/kv/changes", ""))
 				if i%4 == 3 {
 					s.clear()
@@ -143,27 +146,63 @@ func TestSiege(t *testing.T) {
 type siege struct {
 	*process
 	limits config
-	conns  []net.Conn // open until the attack is over
+	conns  []apitest.Client // open until the attack is over
 }
 
-// startSiege launches a server in a control group. Where that is impossible, the server
-// gets the limits that it would have chosen in it.
+// startSiege launches a server in a control group below one that has a limit, and checks
+// that the server's limits are shares of it. Where there can be no such group, the server
+// gets these limits from its command line.
 func startSiege(t *testing.T) *siege {
 	t.Helper()
 	s := new(siege)
 	cmd := command("kvactor", "-quiet")
+	want, _ := parseFlags(nil, container, nil)
 	if group, err := newGroup(t, container); err == nil {
-		cmd = group.enter(cmd)
+		cmd = shell(cmd, "echo $$ > '"+group+"/cgroup.procs'")
 	} else {
 		t.Log("no control group can be made: ", err)
-		cfg, _ := parseFlags(nil, container, io.Discard)
-		cmd.Args = append(cmd.Args, "-max-store-bytes", fmt.Sprint(cfg.maxStoreBytes), "-max-conns", fmt.Sprint(cfg.http.MaxConns))
+		cmd.Args = append(cmd.Args, "-max-store-bytes", fmt.Sprint(want.maxStoreBytes), "-max-conns", fmt.Sprint(want.http.MaxConns))
 		cmd.Env = append(cmd.Env, fmt.Sprint("GOMEMLIMIT=", container/8*5))
 	}
 	s.process = launch(t, cmd)
-	s.limits, _ = s.readLimits()
+	var collector int64
+	if s.limits, collector = s.readLimits(); s.limits.maxStoreBytes != want.maxStoreBytes || collector != container/8*5 {
+		t.Fatalf("the limits are %+v, and that of the collector %d; want shares of %d", s.limits, collector, container)
+	}
 	s.clear()
 	return s
+}
+
+// newGroup makes a control group of Linux below one whose memory is limited, until the test
+// ends, and returns its folder. It returns an error if the test may not make groups, or does
+// not find where they are.
+func newGroup(t *testing.T, limit int64) (string, error) {
+	groups, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	var base, limitFile string
+	for line := range strings.Lines(string(groups)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		switch {
+		case slices.Contains(strings.Split(fields[1], ","), "memory"):
+			base, limitFile = filepath.Join("/sys/fs/cgroup/memory", fields[2]), "memory.limit_in_bytes"
+		case fields[1] == "" && base == "":
+			// A group of version 2 that holds a process cannot limit groups below it.
+			base, limitFile = filepath.Join("/sys/fs/cgroup", path.Dir(path.Clean("/"+fields[2]))), "memory.max"
+		}
+	}
+	above, err := os.MkdirTemp(base, "kvactor-test-")
+	if err != nil {
+		return "", err
+	}
+	t.Cleanup(func() { os.Remove(above) })
+	if err := os.WriteFile(filepath.Join(above, limitFile), fmt.Append(nil, limit), 0); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(above, "server")
+	t.Cleanup(func() { os.Remove(dir) })
+	return dir, os.Mkdir(dir, 0o700)
 }
 
 // text returns a value of n bytes, up to 8 MiB. All values share their bytes, which do
@@ -191,14 +230,10 @@ func atOnce(n int, f func(i int)) {
 }
 
 // connect opens n connections.
-func (s *siege) connect(n int) []net.Conn {
+func (s *siege) connect(n int) []apitest.Client {
 	s.t.Helper()
 	for range n {
-		conn, err := net.Dial("tcp", s.addr)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.conns = append(s.conns, conn)
+		s.conns = append(s.conns, s.dial())
 	}
 	return s.conns[len(s.conns)-n:]
 }
@@ -209,17 +244,8 @@ var kept = strings.Repeat("0123456789", 6000)
 // clear removes every key, and then stores kept.
 func (s *siege) clear() {
 	s.t.Helper()
-	s.want("DELETE", "/clear", "", "")
-	s.want("PUT", "/kv/kept", kept, "")
-}
-
-// want sends a request, over a connection of its own because the server may close it
-// after the response, and checks that the response has status 200 and that body.
-func (s *siege) want(method, path, value, body string) {
-	s.t.Helper()
-	c := s.dial()
-	defer c.Close()
-	c.Want(method, path, value, 200, body)
+	s.want("DELETE", "/clear", "", 200, "")
+	s.want("PUT", "/kv/kept", kept, 200, "")
 }
 
 // put returns a PUT, of known length or chunked. It does not copy value: copying takes
@@ -299,7 +325,7 @@ func (s *siege) fill(prefix string, value []byte) {
 func (s *siege) wantNothingLost() {
 	s.t.Helper()
 
-	s.want("GET", "/kv/kept", "", kept)
+	s.want("GET", "/kv/kept", "", 200, kept)
 	s.clear()
 
 	// As many requests as there may be connections are served at once. So all
