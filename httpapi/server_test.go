@@ -183,7 +183,7 @@ func (s *testServer) wantAllUnits(t testing.TB, n int64) {
 	*s.fake = fakeStore{store, func(string) {}}
 	end, _ := net.Pipe()
 	ctx := context.WithValue(context.Background(), connKey{}, &conn{pipeConn{end, end}, nil})
-	value := strings.NewReader(strings.Repeat("x", int(n)))
+	value := strings.NewReader(testLarge[:n])
 	for _, r := range []*http.Request{httptest.NewRequest("PUT", "/kv/all", value), httptest.NewRequest("GET", "/kv/all", nil)} {
 		w := &httptest.ResponseRecorder{} // without a Body, it discards the value
 		s.http.Handler.ServeHTTP(w, r.WithContext(ctx))

@@ -15,12 +15,12 @@ import (
 
 // The bytes of a value come back as they went in.
 func TestValuesComeBack(t *testing.T) {
-	c := start(t, setup{Config: Config{MaxInflightBytes: 4 * testMax, MaxValueBytes: 2 * testMax}}).connect(t)
+	c := start(t, setup{Config: Config{MaxInflightBytes: 2 * testMax}}).connect(t)
 	values := []string{
 		" \t\r\n", "\x00", "0", "\ufeffbom", "%PDF-1.4", "\u00e9\u4e16\U0001f600&?\"\u2028", "\x1b[2J",
 		"<html><script>", "{}", "0\r\n\r\n", "GET /kv/a HTTP/1.1\r\n\r\n",
 	}
-	for _, size := range []int{2048, 4096, unit, responsePart, 2 * responsePart, testMax} {
+	for _, size := range []int{2048, 4096, unit, responsePart, 2 * responsePart, 3 * responsePart} {
 		for _, n := range []int{size - 1, size, size + 1} {
 			values = append(values, strings.Repeat("0123456789", n/10+1)[:n])
 		}

@@ -116,8 +116,6 @@ var inAnyOrder = []string{"lock", "owner", "slow", "stop"}
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	skipIfShort(t)
-	bin := t.TempDir() + string(filepath.Separator)
-	mustRun(t, ".", "go", "build", "-ldflags=-w", "-o", bin, "./...")
 	for _, block := range blocks(read(t, "../README.md"), "console") {
 		match := program.FindStringSubmatch(block)
 		if match == nil {
@@ -127,7 +125,8 @@ func TestPrograms(t *testing.T) {
 		name, want := match[1], block[len(match[0]):]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := run(t, ".", bin+name)
+			got := run(t, ".", "go", "run", "./"+name)
+			got = strings.TrimSuffix(got, "exit status 1\n") // of the go command, which has written that of the program
 			if claim := claims[name]; claim != nil {
 				claim(t, got)
 			}
