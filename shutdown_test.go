@@ -124,7 +124,7 @@ func TestSignalAfterTheFirstLine(t *testing.T) {
 	}
 }
 
-// Requests have 4 s.
+// A request has 4 s to finish.
 func TestShutdownCutsOffRequestsThatDoNotFinish(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes as long as a shutdown may")
@@ -142,7 +142,7 @@ func TestShutdownCutsOffRequestsThatDoNotFinish(t *testing.T) {
 	}
 	p.wantExit(0)
 	if passed := time.Since(signaled); passed < 4*time.Second {
-		t.Errorf("the requests were cut off after %v, want at least 4s", passed)
+		t.Errorf("the request was cut off after %v, want at least 4 s", passed)
 	}
 	if resp, _, err := stalled.Response("PUT"); err == nil && resp.StatusCode == 200 {
 		t.Error("a request that did not finish gets 200")
