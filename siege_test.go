@@ -40,12 +40,15 @@ func TestSiege(t *testing.T) {
 	}
 
 	for name, attack := range map[string]func(s *siege){
-		"values of 1 byte": func(s *siege) { s.fill("key", text(1)) },
+		"values of 1 byte": func(s *siege) {
+			conns := s.connect(2) // one would take a half longer
+			atOnce(len(conns), func(i int) { s.fill(conns[i], fmt.Sprint("key", i), text(1)) })
+		},
 
 		"large uploads": func(s *siege) {
 			most := s.limits.http.MaxValueBytes
 			s.uploadAtOnce(4, most, 200, 503)
-			s.fill("full", text(1<<20))
+			s.fill(s.dial(), "full", text(1<<20))
 			s.uploadAtOnce(16, most, 200, 503, 507)
 			s.uploadAtOnce(4, 2*most, 413, 503)
 		},
@@ -64,7 +67,7 @@ func TestSiege(t *testing.T) {
 			})
 		},
 		"uploads that stall before they end": func(s *siege) {
-			s.fill("full", text(1<<20))
+			s.fill(s.dial(), "full", text(1<<20))
 			most := s.limits.http.MaxValueBytes
 			conns := s.connect(s.limits.http.MaxConns - 2)
 			atOnce(len(conns), func(i int) {
@@ -92,7 +95,7 @@ func TestSiege(t *testing.T) {
 		},
 
 		"headers without an end, of empty fields or a long one": func(s *siege) {
-			s.fill("full", text(1<<20))
+			s.fill(s.dial(), "full", text(1<<20))
 			var fields strings.Builder
 			for i := range 2000 {
 				fmt.Fprintf(&fields, "%d:\r\n", i)
@@ -117,7 +120,7 @@ func TestSiege(t *testing.T) {
 					s.clear()
 				}
 			}
-			s.fill("new", text(1<<20))
+			s.fill(s.dial(), "new", text(1<<20))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -287,11 +290,10 @@ func (s *siege) uploadAtOnce(n int, size int64, want ...int) {
 	})
 }
 
-// fill puts value under one key after another until the store is full, without waiting
-// for responses. Every other value is chunked.
-func (s *siege) fill(prefix string, value []byte) {
+// fill puts value over c under one key after another until the store is full, without
+// waiting for responses, and closes c. Every other value is chunked.
+func (s *siege) fill(c apitest.Client, prefix string, value []byte) {
 	s.t.Helper()
-	c := s.dial()
 	c.R = bufio.NewReaderSize(c, 64<<10)
 	c.Conn.(*net.TCPConn).SetWriteBuffer(64 << 10) // so that few requests follow the one that gets 507
 	sent := make(chan struct{})

@@ -2,6 +2,7 @@
 package lesson
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,11 @@ import (
 	"testing"
 	"time"
 )
+
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "8") // unless the command line says another number: some programs sleep
+	m.Run()
+}
 
 func read(t *testing.T, name string) string {
 	t.Helper()
