@@ -41,7 +41,7 @@ func TestSiege(t *testing.T) {
 
 	for name, attack := range map[string]func(s *siege){
 		"values of 1 byte": func(s *siege) {
-			conns := s.connect(2) // one would take a half longer
+			conns := s.connect(2) // over one connection, this takes half as long again
 			atOnce(len(conns), func(i int) { s.fill(conns[i], fmt.Sprint("key", i), text(1)) })
 		},
 
@@ -154,7 +154,7 @@ type siege struct {
 
 // startSiege launches a server in a control group below one that has a limit, and checks
 // that the server's limits are shares of it. Where there can be no such group, the server
-// gets these limits from its command line.
+// gets its limits from its command line, and that of its collector from GOMEMLIMIT.
 func startSiege(t *testing.T) *siege {
 	t.Helper()
 	s := new(siege)
@@ -169,7 +169,7 @@ func startSiege(t *testing.T) *siege {
 	}
 	s.process = launch(t, cmd)
 	var collector int64
-	if s.limits, collector = s.readLimits(); s.limits.maxStoreBytes != want.maxStoreBytes || collector != container/8*5 {
+	if s.limits, collector = s.readLimits(); s.limits.maxStoreBytes != want.maxStoreBytes || s.limits.http.MaxConns != want.http.MaxConns || collector != container/8*5 {
 		t.Fatalf("the limits are %+v, and that of the collector %d; want shares of %d", s.limits, collector, container)
 	}
 	s.clear()
@@ -208,8 +208,9 @@ func newGroup(t *testing.T, limit int64) (string, error) {
 	return dir, os.Mkdir(dir, 0o700)
 }
 
-// text returns a value of n bytes, up to 8 MiB. All values share their bytes, which do
-// not repeat at the distance of the parts in which large values travel.
+// text returns a value of n bytes, up to 8 MiB. All values share their bytes, so no test
+// changes them. The bytes do not repeat at the distance of the parts in which large values
+// travel.
 func text(n int64) []byte { return allText()[:n] }
 
 var allText = sync.OnceValue(func() []byte {

@@ -9,7 +9,7 @@ import (
 )
 
 // Guarantee 7. Callers ask before Stop, while it waits for the owner, and after it. Their
-// contexts are never done. synctest panics if all that is left waits forever.
+// contexts are never done. synctest panics if every goroutine that is left waits forever.
 func TestItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore()

@@ -27,7 +27,7 @@ func TestOneOwner(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var end token.Pos // of the last struct, channel type or go statement: a node before it is inside
+			var end token.Pos // of the structs, channel types and go statements so far: a later node before end is in one
 			for node := range ast.Preorder(file) {
 				switch node := node.(type) {
 				case *ast.ImportSpec:

@@ -176,7 +176,8 @@ func TestFullStore(t *testing.T) {
 	}
 }
 
-// storeRequests are all requests that need the store. In this order, each is 200.
+// storeRequests has the requests that need the store, one for each method, condition and
+// size. In this order, the response to each is 200.
 var storeRequests = []string{
 	apitest.Request("PUT", "/kv/a", testLarge),
 	apitest.Request("GET", "/kv/a", ""),

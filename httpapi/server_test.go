@@ -40,6 +40,7 @@ const (
 var testLarge = strings.Repeat("x", testMax)
 
 // A setup is what a test chooses for its server. The zero value is good for most.
+// MaxValueBytes or MaxInflightBytes is at most testMax.
 type setup struct {
 	Config
 	budget int64 // of the store

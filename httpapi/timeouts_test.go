@@ -240,7 +240,7 @@ func TestSmallResponsesThatAreNotRead(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	for _, row := range []struct {
 		value string
-		n     int // the client reads so many bytes in each pause
+		n     int // bytes that the client reads before each pause
 		pause time.Duration
 	}{
 		{testLarge, 8_000, time.Second},

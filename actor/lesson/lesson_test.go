@@ -132,7 +132,7 @@ func TestPrograms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := run(t, ".", "go", "run", "./"+name)
-			got = strings.TrimSuffix(got, "exit status 1\n") // of the go command, which has written that of the program
+			got = strings.TrimSuffix(got, "exit status 1\n") // of go run, which writes the status of the program before
 			if claim := claims[name]; claim != nil {
 				claim(t, got)
 			}
