@@ -13,6 +13,7 @@ import (
 // The table of conditions. No entity tag matches, because the server has none. A GET and a
 // clear ignore all conditions.
 func TestConditions(t *testing.T) {
+	large := testLarge[:unit+1]
 	for _, row := range []struct {
 		fields               string
 		putNew, putOld       int // status of a PUT of a key that does not exist, and of one that does
@@ -53,7 +54,7 @@ func TestConditions(t *testing.T) {
 				{apitest.Request("PUT", "/kv/a", "new", fields...), "", "new", row.putNew},
 				{chunked, "", "new", row.putNew},
 				{apitest.Request("PUT", "/kv/a", "new", fields...), "old", "new", row.putOld},
-				{apitest.Request("PUT", "/kv/a", testLarge, fields...), "old", testLarge, row.putOld},
+				{apitest.Request("PUT", "/kv/a", large, fields...), "old", large, row.putOld},
 				{apitest.Request("DELETE", "/kv/a", "", fields...), "", "", row.deleteNew},
 				{apitest.Request("DELETE", "/kv/a", "", fields...), "old", "", row.deleteOld},
 				{apitest.Request("GET", "/kv/a", "", append(fields, "Range: bytes=0-1")...), "old", "old", 200},
