@@ -14,8 +14,8 @@ import (
 // map, so this test reads the source. The race detector finds what it does not see.
 func TestOneOwner(t *testing.T) {
 	fset := token.NewFileSet()
-	refuse := func(node ast.Node, refused bool, advice string) {
-		if refused {
+	refuse := func(node ast.Node, when bool, advice string) {
+		if when {
 			t.Errorf("%s: %s", fset.Position(node.Pos()), advice)
 		}
 	}
