@@ -16,6 +16,8 @@ import (
 	"time"
 )
 
+var gate = flag.Bool("gate", false, "run the tests that build programs, which takes seconds")
+
 func TestMain(m *testing.M) {
 	flag.Set("test.parallel", "8") // unless the command line says another number: some programs sleep
 	m.Run()
@@ -54,10 +56,10 @@ func mustRun(t *testing.T, dir, name string, args ...string) {
 	}
 }
 
-func skipIfShort(t *testing.T) {
+func skipUnlessGate(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("builds programs, which takes seconds: not with -short")
+	if !*gate {
+		t.Skip("builds programs, which takes seconds: only with -gate, as in .ci/run")
 	}
 }
 
@@ -121,7 +123,7 @@ var inAnyOrder = []string{"lock", "owner", "slow", "stop"}
 // TestPrograms runs each program that README.md quotes, and compares.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
-	skipIfShort(t)
+	skipUnlessGate(t)
 	for _, block := range blocks(read(t, "../README.md"), "console") {
 		match := program.FindStringSubmatch(block)
 		if match == nil {
@@ -235,7 +237,7 @@ var claims = map[string]func(t *testing.T, out string){
 // TestRaceDetector checks what README.md says that the race detector reports.
 func TestRaceDetector(t *testing.T) {
 	t.Parallel()
-	skipIfShort(t)
+	skipUnlessGate(t)
 	info, _ := debug.ReadBuildInfo()
 	if info == nil || !slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
 		t.Skip("needs the race detector: run this test with -race")

@@ -16,7 +16,7 @@ import (
 // TestBreaksAndExercises checks breaks/README.md and exercises/README.md.
 func TestBreaksAndExercises(t *testing.T) {
 	t.Parallel()
-	skipIfShort(t)
+	skipUnlessGate(t)
 	all := &variants{dir: t.TempDir(), overlay: make(map[string]string), tests: make(map[string][]string)}
 	testBreaks, testExercises := addBreaks(t, all), addExercises(t, all)
 	all.build(t)
