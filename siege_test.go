@@ -111,8 +111,8 @@ func TestSiege(t *testing.T) {
 		},
 
 		"slow readers of values that are replaced and cleared": func(s *siege) {
-			// Only the first readers get units. If a server had no place left, it would
-			// close the connection of fill after a response.
+			// Only the first readers get units. The readers leave places free: a server that
+			// has none left closes each connection after a response, also that of fill.
 			for i := range s.limits.http.MaxConns - 6 {
 				s.upload("changes", text(s.limits.http.MaxValueBytes), i%2 == 0)
 				conn := s.connect(1)[0]
