@@ -71,14 +71,11 @@ func TestErrorMeansNoEffect(t *testing.T) {
 
 	long := strings.Repeat("v", 4*slotSize)
 	for name, steps := range map[string][]step{
-		"ErrFull for a new key":      {put("b", long).fails(ErrFull), get("b", "")},
-		"ErrFull for a new value":    {put("a", long).fails(ErrFull), get("a", "1")},
-		"ErrFull for Create":         {create("b", long).fails(ErrFull), get("b", "")},
-		"ErrFull for Replace":        {replace("a", long).fails(ErrFull), get("a", "1")},
-		"ErrExists":                  {create("a", "2").fails(ErrExists), get("a", "1")},
-		"ErrExists before ErrFull":   {create("a", long).fails(ErrExists), get("a", "1")},
-		"ErrNotFound":                {replace("b", "2").fails(ErrNotFound), get("b", "")},
-		"ErrNotFound before ErrFull": {replace("b", long).fails(ErrNotFound), get("b", "")},
+		"ErrFull for a new key":    {put("b", long).fails(ErrFull), get("b", "")},
+		"ErrFull for a new value":  {put("a", long).fails(ErrFull), get("a", "1")},
+		"ErrFull for Create":       {create("b", long).fails(ErrFull), get("b", "")},
+		"ErrExists":                {create("a", "2").fails(ErrExists), get("a", "1")},
+		"ErrExists before ErrFull": {create("a", long).fails(ErrExists), get("a", "1")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := newRunning(t, 3*slotSize)

@@ -123,10 +123,10 @@ const (
 // methodMix has each method as often as clients should choose it.
 var methodMix = slices.Concat(
 	slices.Repeat([]string{"Get"}, 8), slices.Repeat([]string{"Put"}, 4), slices.Repeat([]string{"Create"}, 4),
-	[]string{"Replace", "Replace", "Delete", "Delete", "Clear", "Clear"})
+	[]string{"Delete", "Delete", "Clear", "Clear"})
 
 // An operation is what a client calls. Its output is a string: the value of a Get, the
-// error of a Create or a Replace, whether a Delete found the key.
+// error of a Create, whether a Delete found the key.
 type operation struct {
 	method string
 	key    int
@@ -145,13 +145,11 @@ var model = porcupine.Model{
 			want = old
 		case op.method == "Create" && old != "":
 			want = ErrExists.Error()
-		case op.method == "Replace" && old == "":
-			want = ErrNotFound.Error()
 		case op.method == "Delete":
 			want, values[op.key] = fmt.Sprint(old != ""), ""
 		case op.method == "Clear":
 			values = [keys]string{}
-		default: // Put, and Create and Replace that succeed
+		default: // Put, and a Create that succeeds
 			values[op.key] = op.value
 		}
 		return output == want, values
@@ -203,15 +201,13 @@ func run(ctx context.Context, store *Store, op operation) (output string, err er
 		return "", store.Put(ctx, key, value)
 	case "Create":
 		err = store.Create(ctx, key, value)
-	case "Replace":
-		err = store.Replace(ctx, key, value)
 	case "Delete":
 		found, err := store.Delete(ctx, key)
 		return fmt.Sprint(found), err
 	case "Clear":
 		return "", store.Clear(ctx)
 	}
-	if errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrExists) {
 		return err.Error(), nil
 	}
 	return "", err

@@ -31,7 +31,7 @@
 // The model shows that the protocol keeps the guarantees at the end of this file,
 // for three callers that ask once. It does not show that more callers or more
 // requests are safe, that a caller gets its turn while others ask again and again,
-// or what the table does: a reply with ErrFull, ErrExists or ErrNotFound is a reply
+// or what the table does: a reply with ErrFull or ErrExists is a reply
 // like any other here, and its effect may be that nothing changes. It does not show
 // that store.go follows the protocol either: see TestEveryOrder.
 

@@ -36,10 +36,9 @@ func TestSentIsHandedOver(t *testing.T) {
 	})
 
 	for name, step := range map[string]step{
-		"Put":     put("key", "VALUE"),
-		"Replace": replace("key", "VALUE"),
-		"Delete":  remove("key", true),
-		"Clear":   clearAll(),
+		"Put":    put("key", "VALUE"),
+		"Delete": remove("key", true),
+		"Clear":  clearAll(),
 	} {
 		t.Run("a value that was read does not change after "+name, func(t *testing.T) {
 			store := newRunning(t, math.MaxInt64)

@@ -49,10 +49,9 @@ import (
 // The errors that methods of a Store return, in addition to the error of their
 // context. Compare with errors.Is.
 var (
-	ErrStopped  = errors.New("actor: store has stopped")
-	ErrFull     = errors.New("actor: store is full")
-	ErrExists   = errors.New("actor: key exists")
-	ErrNotFound = errors.New("actor: key not found")
+	ErrStopped = errors.New("actor: store has stopped")
+	ErrFull    = errors.New("actor: store is full")
+	ErrExists  = errors.New("actor: key exists")
 )
 
 // A Store maps keys to values. Any goroutine may call its methods at any time.
@@ -88,7 +87,7 @@ func newStore() *Store {
 type request struct {
 	op      op
 	key     string
-	value   []byte       // for put, create and replace
+	value   []byte       // for put and create
 	replyTo chan<- reply // on which the caller waits
 }
 
@@ -98,7 +97,6 @@ const (
 	opGet op = iota
 	opPut
 	opCreate
-	opReplace
 	opDelete
 	opClear
 	opStop
@@ -156,8 +154,6 @@ func (s *Store) run(budget int64) {
 			rep.err = table.put(req.key, req.value)
 		case opCreate:
 			rep.err = table.create(req.key, req.value)
-		case opReplace:
-			rep.err = table.replace(req.key, req.value)
 		case opDelete:
 			rep.found = table.delete(req.key)
 		case opClear:
@@ -202,11 +198,6 @@ func (s *Store) Put(ctx context.Context, key string, value []byte) error {
 // same time, one succeeds.
 func (s *Store) Create(ctx context.Context, key string, value []byte) error {
 	return s.ask(ctx, request{op: opCreate, key: key, value: value}).err
-}
-
-// Replace is like Put, but returns ErrNotFound if the store does not have the key.
-func (s *Store) Replace(ctx context.Context, key string, value []byte) error {
-	return s.ask(ctx, request{op: opReplace, key: key, value: value}).err
 }
 
 // Delete removes key, and returns whether the store had it.

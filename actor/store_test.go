@@ -41,10 +41,6 @@ func create(key, value string) step {
 	return step{call: func(ctx context.Context, s *Store) error { return s.Create(ctx, key, []byte(value)) }}
 }
 
-func replace(key, value string) step {
-	return step{call: func(ctx context.Context, s *Store) error { return s.Replace(ctx, key, []byte(value)) }}
-}
-
 // remove deletes key, and checks whether the store had it.
 func remove(key string, want bool) step {
 	return step{call: func(ctx context.Context, s *Store) error {
@@ -75,12 +71,11 @@ func do(t *testing.T, store *Store, steps ...step) {
 // methods has a call of each method that sends a request, for tests of what all of
 // them have in common.
 var methods = map[string]step{
-	"Get":     get("key", "value"),
-	"Put":     put("key", "value"),
-	"Create":  create("key", "value"),
-	"Replace": replace("key", "value"),
-	"Delete":  remove("key", true),
-	"Clear":   clearAll(),
+	"Get":    get("key", "value"),
+	"Put":    put("key", "value"),
+	"Create": create("key", "value"),
+	"Delete": remove("key", true),
+	"Clear":  clearAll(),
 }
 
 func TestMethods(t *testing.T) {
@@ -91,7 +86,6 @@ func TestMethods(t *testing.T) {
 		"keys do not touch each other":        {put("a", "1"), put("b", "2"), get("a", "1"), get("b", "2")},
 		"Create stores a key that is missing": {create("a", "1"), get("a", "1")},
 		"Create after a delete":               {put("a", "1"), remove("a", true), create("a", "2"), get("a", "2")},
-		"Replace stores a key that exists":    {put("a", "1"), replace("a", "2"), get("a", "2")},
 		"Delete removes one key":              {put("a", "1"), put("b", "2"), remove("a", true), get("a", ""), get("b", "2")},
 		"the second Delete finds nothing":     {put("a", "1"), put("b", "2"), remove("a", true), remove("a", false)},
 		"Clear removes every key":             {put("a", "1"), put("b", "2"), clearAll(), get("a", ""), get("b", "")},
@@ -103,7 +97,7 @@ func TestMethods(t *testing.T) {
 
 	t.Run("a key with an empty value exists", func(t *testing.T) {
 		store := newRunning(t, math.MaxInt64)
-		do(t, store, put("a", ""), create("a", "1").fails(ErrExists), replace("a", ""))
+		do(t, store, put("a", ""), create("a", "1").fails(ErrExists))
 		if value, found, err := store.Get(t.Context(), "a"); len(value) != 0 || !found || err != nil {
 			t.Errorf("Get = %q, %t, %v; want an empty value that is found", value, found, err)
 		}

@@ -49,14 +49,6 @@ func (t *table) create(key string, value []byte) error {
 	return t.put(key, value)
 }
 
-// replace is put for a key that must be there. Otherwise it returns ErrNotFound.
-func (t *table) replace(key string, value []byte) error {
-	if _, found := t.values[key]; !found {
-		return ErrNotFound
-	}
-	return t.put(key, value)
-}
-
 // delete removes key and reports whether it was there.
 func (t *table) delete(key string) bool {
 	old, found := t.values[key]

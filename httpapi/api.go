@@ -36,7 +36,6 @@ type Store interface {
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
 	Put(ctx context.Context, key string, value []byte) error
 	Create(ctx context.Context, key string, value []byte) error
-	Replace(ctx context.Context, key string, value []byte) error
 	Delete(ctx context.Context, key string) (found bool, err error)
 	Clear(ctx context.Context) error
 }
@@ -134,6 +133,9 @@ func (a *api) put(x *exchange, key string) response {
 	if _, found := x.r.Header["Content-Range"]; found {
 		return rangeNotSupported // the body is a part of the value
 	}
+	if hasCondition(x.r.Header) && !isCreate(x.r.Header) {
+		return conditionNotSupported
+	}
 	length := x.r.ContentLength
 	if length < 0 {
 		return a.putChunked(x, key)
@@ -216,15 +218,10 @@ func (a *api) putValue(x *exchange, key string, value []byte) response {
 	// staying in memory for as long as the key is stored.
 	key = strings.Clone(key)
 	var err error
-	switch conditionOf(x.r.Header) {
-	case always:
-		err = a.store.Put(context.Background(), key, value)
-	case ifAbsent:
+	if isCreate(x.r.Header) {
 		err = a.store.Create(context.Background(), key, value)
-	case ifPresent:
-		err = a.store.Replace(context.Background(), key, value)
-	case never:
-		return conditionFailed
+	} else {
+		err = a.store.Put(context.Background(), key, value)
 	}
 	if err != nil {
 		return result(err)
@@ -273,21 +270,10 @@ func (a *api) getLater(x *exchange, key string, n int64) response {
 }
 
 func (a *api) delete(x *exchange, key string) response {
-	condition := conditionOf(x.r.Header)
-	if condition == never {
-		return conditionFailed
+	if hasCondition(x.r.Header) {
+		return conditionNotSupported
 	}
-	if condition == ifAbsent { // then there is nothing to delete
-		_, found, err := a.store.Get(context.Background(), key)
-		if err == nil && found {
-			return conditionFailed
-		}
-		return result(err)
-	}
-	found, err := a.store.Delete(context.Background(), key)
-	if err == nil && !found && condition == ifPresent {
-		return conditionFailed
-	}
+	_, err := a.store.Delete(context.Background(), key)
 	return result(err)
 }
 
@@ -319,34 +305,19 @@ func isKeyByte(c byte) bool {
 		c == ':' || c == '_' || c == '.' || c == '-'
 }
 
-// A condition says when a PUT or a DELETE may act.
-type condition int
-
-const (
-	always condition = iota
-	ifAbsent
-	ifPresent
-	never
-)
-
-// conditionOf returns the condition that header sets (RFC 9110, section 13.1). The
-// server has no entity tags, so no key matches one.
-func conditionOf(header http.Header) condition {
-	match, hasMatch := header["If-Match"]
-	absent := isStar(header["If-None-Match"])
-	switch {
-	case !hasMatch && !absent:
-		return always
-	case !hasMatch:
-		return ifAbsent
-	case isStar(match) && !absent:
-		return ifPresent
-	default:
-		return never
-	}
+// isCreate reports whether header asks to store a value only if its key does not exist.
+func isCreate(header http.Header) bool {
+	noneMatch := header["If-None-Match"]
+	return len(noneMatch) == 1 && noneMatch[0] == "*" && len(header["If-Match"]) == 0
 }
 
-func isStar(values []string) bool { return len(values) == 1 && values[0] == "*" }
+// hasCondition reports whether header asks to act only if the key has, or does not have,
+// an entity tag (RFC 9110, section 13.1). The server gives out no entity tags.
+func hasCondition(header http.Header) bool {
+	_, match := header["If-Match"]
+	_, noneMatch := header["If-None-Match"]
+	return match || noneMatch
+}
 
 // A response is what a client gets.
 type response struct {
@@ -357,21 +328,22 @@ type response struct {
 }
 
 var (
-	ok                = response{status: http.StatusOK}
-	keyEmpty          = newError(http.StatusBadRequest, "key cannot be empty")
-	keyInvalid        = newError(http.StatusBadRequest, "key contains invalid characters")
-	rangeNotSupported = newError(http.StatusBadRequest, "content-range is not supported")
-	valueEmpty        = newError(http.StatusBadRequest, "value cannot be empty")
-	valueNotUTF8      = newError(http.StatusBadRequest, "value must be valid UTF-8")
-	valueIncomplete   = newError(http.StatusBadRequest, "value is incomplete")
-	keyNotFound       = newError(http.StatusNotFound, "key not found")
-	notFound          = newError(http.StatusNotFound, "not found")
-	methodNotAllowed  = newError(http.StatusMethodNotAllowed, "method not allowed")
-	valueStalled      = newError(http.StatusRequestTimeout, "value took too long")
-	conditionFailed   = newError(http.StatusPreconditionFailed, "precondition failed")
-	valueTooLarge     = newError(http.StatusRequestEntityTooLarge, "value too large")
-	storeUnavailable  = newError(http.StatusServiceUnavailable, "store is unavailable")
-	storeFull         = newError(http.StatusInsufficientStorage, "store is full")
+	ok                    = response{status: http.StatusOK}
+	keyEmpty              = newError(http.StatusBadRequest, "key cannot be empty")
+	keyInvalid            = newError(http.StatusBadRequest, "key contains invalid characters")
+	rangeNotSupported     = newError(http.StatusBadRequest, "content-range is not supported")
+	conditionNotSupported = newError(http.StatusBadRequest, "condition is not supported")
+	valueEmpty            = newError(http.StatusBadRequest, "value cannot be empty")
+	valueNotUTF8          = newError(http.StatusBadRequest, "value must be valid UTF-8")
+	valueIncomplete       = newError(http.StatusBadRequest, "value is incomplete")
+	keyNotFound           = newError(http.StatusNotFound, "key not found")
+	notFound              = newError(http.StatusNotFound, "not found")
+	methodNotAllowed      = newError(http.StatusMethodNotAllowed, "method not allowed")
+	valueStalled          = newError(http.StatusRequestTimeout, "value took too long")
+	conditionFailed       = newError(http.StatusPreconditionFailed, "precondition failed")
+	valueTooLarge         = newError(http.StatusRequestEntityTooLarge, "value too large")
+	storeUnavailable      = newError(http.StatusServiceUnavailable, "store is unavailable")
+	storeFull             = newError(http.StatusInsufficientStorage, "store is full")
 
 	serverBusy = response{
 		status:     http.StatusServiceUnavailable,
@@ -391,7 +363,7 @@ func result(err error) response {
 		return ok
 	case errors.Is(err, actor.ErrFull):
 		return storeFull
-	case errors.Is(err, actor.ErrExists), errors.Is(err, actor.ErrNotFound):
+	case errors.Is(err, actor.ErrExists):
 		return conditionFailed
 	default:
 		return storeUnavailable

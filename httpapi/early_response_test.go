@@ -24,7 +24,7 @@ var refusals = []refusal{
 	{"content-range", "PUT", "/kv/a", []string{"Content-Range: bytes 0-4/5"}, 400},
 	{"not found", "PUT", "/none", nil, 404},
 	{"method", "POST", "/kv/a", nil, 405},
-	{"condition", "DELETE", "/kv/a", []string{"If-Match: *"}, 412},
+	{"condition", "DELETE", "/kv/a", []string{"If-Match: *"}, 400},
 	{"health", "GET", "/health", nil, 200},
 	{"delete", "DELETE", "/kv/a", nil, 200},
 }

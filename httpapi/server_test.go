@@ -69,11 +69,6 @@ func (s *fakeStore) Create(ctx context.Context, key string, value []byte) error 
 	return s.Store.Create(ctx, key, value)
 }
 
-func (s *fakeStore) Replace(ctx context.Context, key string, value []byte) error {
-	s.before(key)
-	return s.Store.Replace(ctx, key, value)
-}
-
 func (s *fakeStore) Delete(ctx context.Context, key string) (bool, error) {
 	s.before(key)
 	return s.Store.Delete(ctx, key)
