@@ -25,45 +25,22 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"log"
+	stdlog "log"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
-// How long a client may take. The times of a small request are absolute, so that no
-// client makes it last longer by sending a byte now and then. A large body or
-// response has its time for each part, so a slow client that goes on is not cut off.
 const (
-	headerTimeout   = 5 * time.Second  // to send a header
-	bodyTimeout     = 10 * time.Second // to send a small request, or a part of a large body
-	responseTimeout = 20 * time.Second // after that, to receive a small response
-	partTimeout     = 60 * time.Second // to receive a part of a large response
-	idleTimeout     = 2 * time.Minute  // to send another request; load balancers keep connections idle
+	headerTimeout = 5 * time.Second // for a client to send a header
+	idleTimeout   = 2 * time.Minute // for a client to send another request; load balancers keep connections idle
 
-	lingerTimeout = 30 * time.Second // to send what the server discards, in all
-	lingerPause   = 5 * time.Second  // and without sending anything
-)
-
-// responsePart is how much of a large response has partTimeout. A client that
-// receives 8 kB/s needs about half of it.
-const responsePart = 256 << 10
-
-const (
-	// maxHeaderBytes limits the request line and the header together. net/http
-	// adds 4 KiB to what it is given.
+	// maxHeaderBytes limits the request line and the header together. net/http adds
+	// netHTTPSlack to what it is given.
 	maxHeaderBytes = 9<<10 - netHTTPSlack
 	netHTTPSlack   = 4 << 10
-
-	// The buffers of a socket count as memory of the container, and the kernel would use
-	// megabytes for a client that reads slowly. It takes twice what it is given. A buffer
-	// of 64 KiB for sending costs a tenth of the requests per second for values of 1 MiB.
-	receiveBuffer = 64 << 10
-	sendBuffer    = 128 << 10
 )
-
-// ConnBytes is the memory in bytes that the buffers of a connection may take.
-const ConnBytes = 2 * (receiveBuffer + sendBuffer)
 
 // A Config holds the limits of a Server and what it logs.
 type Config struct {
@@ -82,58 +59,98 @@ type Config struct {
 	Quiet bool
 }
 
+// check panics if a server cannot work with c.
+func (c Config) check() {
+	switch {
+	case c.MaxValueBytes < 1:
+		panic("httpapi: Config.MaxValueBytes must be at least 1")
+	case c.MaxInflightBytes < 1:
+		panic("httpapi: Config.MaxInflightBytes must be at least 1")
+	case c.MaxConns < 1:
+		panic("httpapi: Config.MaxConns must be at least 1")
+	}
+}
+
 // A Server is an HTTP server for a store.
 type Server struct {
-	http     http.Server
-	listener *limitListener
+	http http.Server
+	api  *api
+	end  context.CancelFunc // ends the limiters
 }
 
 // NewServer returns a server for store that accepts its connections from l. They must
-// have a method CloseWrite, as those of TCP have. The server logs to events.
-func NewServer(l net.Listener, store Store, events *Log, config Config) *Server {
-	s := &Server{listener: newLimitListener(l, config.MaxConns, events)}
+// have a method CloseWrite, as those of TCP have. The server logs to log. NewServer starts
+// goroutines, which Shutdown or Close ends. It panics if log is nil or a
+// limit in config is less than 1.
+func NewServer(l net.Listener, store Store, log *Log, config Config) *Server {
+	config.check()
+	if log == nil {
+		panic("httpapi: the log of NewServer must not be nil")
+	}
+	ctx, end := context.WithCancel(context.Background())
 	inflight := (config.MaxInflightBytes-1)/unit + 1
 	a := &api{
 		store:         store,
-		log:           events,
+		log:           log,
 		quiet:         config.Quiet,
 		maxValueBytes: config.MaxValueBytes,
-		incoming:      newSemaphore(inflight),
-		outgoing:      newSemaphore(inflight),
-		full:          s.listener.full,
+		incoming:      newLimiter(ctx, inflight),
+		outgoing:      newLimiter(ctx, inflight),
+		listener:      newLimitListener(l, config.MaxConns, log),
 	}
-	s.http = http.Server{
+	return &Server{api: a, end: end, http: http.Server{
 		Handler:           a.handler(),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
 		WriteTimeout:      bodyTimeout + responseTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c)
-		},
-		ConnState: s.listener.connState,
-		ErrorLog:  log.New(events, "", 0),
+		ConnState:         a.listener.connState,
+		ErrorLog:          stdlog.New(errorLog{log}, "", 0),
 
 		DisableGeneralOptionsHandler: true, // the API has no OPTIONS *
+	}}
+}
+
+// An errorLog is where net/http reports what goes wrong. A report may have many lines and
+// quote a client, so each line gets a prefix and cannot be mistaken for a line about a
+// request.
+type errorLog struct{ log *Log }
+
+func (l errorLog) Write(report []byte) (int, error) {
+	for line := range strings.Lines(string(report)) {
+		l.log.Print("net/http: " + printable(line))
 	}
-	return s
+	return len(report), nil
 }
 
 // Serve accepts connections and serves their requests. It returns nil after Shutdown
 // or Close, and otherwise the error of the listener. Call it once.
 func (s *Server) Serve() error {
-	err := s.http.Serve(s.listener)
+	err := s.http.Serve(s.api.listener)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
 }
 
-// Shutdown closes the listener, and the connections that are idle or have not sent a
-// whole header. It waits until the other requests have their responses, or returns
-// the error of ctx if that is done first.
-func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ctx) }
+// Shutdown closes the listener, and the connections that are idle or have not sent a whole
+// header. Then it waits until the other requests have their responses and all connections
+// have ended. If ctx is done before, Shutdown returns its error, and Close must follow.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return err
+	}
+	if err := s.api.listener.wait(ctx); err != nil {
+		return err
+	}
+	s.end()
+	return nil
+}
 
-// Close closes the listener and all connections.
-func (s *Server) Close() error { return s.http.Close() }
+// Close closes the listener and all connections. Those that only discard what their clients
+// send end within half a second.
+func (s *Server) Close() error {
+	s.end()
+	return s.http.Close()
+}

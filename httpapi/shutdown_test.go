@@ -155,15 +155,9 @@ func TestAcceptedPutsHaveResponses(t *testing.T) {
 // Shutdown returns when its context is done, and Close cuts off the requests that are left.
 // Close does so without Shutdown, too, and while all connections are taken.
 func TestCloseCutsOffRequests(t *testing.T) {
-	discarded := func(s *testServer, t testing.TB) apitest.Client {
-		c := s.connect(t)
-		c.Send(apitest.Header("PUT", "/kv/", apitest.Chunked))
-		c.WantResponse("PUT", 400, "key cannot be empty")
-		return c
-	}
-	download := func(s *testServer, t testing.TB) apitest.Client { return s.holdOutgoing(t, testMax) }
 	for name, stalled := range map[string]func(s *testServer, t testing.TB) apitest.Client{
-		"an upload": (*testServer).holdIncoming, "a response": download, "a body that is discarded": discarded,
+		"an upload":  (*testServer).holdIncoming,
+		"a response": func(s *testServer, t testing.TB) apitest.Client { return s.holdOutgoing(t, testMax) },
 	} {
 		for _, conns := range []int{1, 10} {
 			for _, waits := range []time.Duration{0, time.Second} {
@@ -194,7 +188,7 @@ func TestCloseCutsOffRequests(t *testing.T) {
 func TestServeReturnsTheErrorOfItsListener(t *testing.T) {
 	want := errors.New("no more connections")
 	l := &fakeListener{newPipeListener(), func() (net.Conn, error) { return nil, want }}
-	if err := NewServer(l, nil, nil, Config{MaxConns: 1}).Serve(); err != want {
+	if err := NewServer(l, nil, NewLog(io.Discard), Config{1, 1, 1, true}).Serve(); err != want {
 		t.Errorf("Serve: %v, want %v", err, want)
 	}
 }

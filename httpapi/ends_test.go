@@ -1,0 +1,279 @@
+package httpapi
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kvactor/httpapi/apitest"
+)
+
+// An end is what becomes of a request and its connection if a client sends what it sends.
+type end struct {
+	name  string
+	sends []string
+	pause time.Duration // between two of them
+	drips bool          // sends the last of them again and again
+	held  time.Duration // for which other clients hold all units
+
+	status   int           // of the response, or 0 if there is none
+	responds time.Duration // when the response comes
+	closes   time.Duration // when the server closes the connection, or 0 if it stays open
+}
+
+// TestEnds is the table of all times: which response a client gets and when, and when its
+// connection ends. Each row holds for the first request of a connection and for later ones.
+//
+// In addition, each row checks two rules. When the response has come, its request holds no
+// units. What a client sends after the last response of its connection is not a request:
+// here it asks to clear the store.
+func TestEnds(t *testing.T) {
+	const (
+		header = 5 * time.Second
+		body   = 10 * time.Second // also for each part of a large body
+		silent = 5 * time.Second  // after an early response
+		early  = 30 * time.Second // after an early response, in all
+		last   = 5 * time.Second  // after any other last response, in all
+
+		fast, slow, slowest = 700 * time.Millisecond, 4 * time.Second, 9999 * time.Millisecond
+
+		expect, lastRequest = "Expect: 100-continue", "Connection: close"
+	)
+	put := func(n int64, fields ...string) string {
+		return apitest.Header("PUT", "/kv/a", append(fields, length(n))...)
+	}
+	post := func(n int64, fields ...string) string {
+		return apitest.Header("POST", "/kv/a", append(fields, length(n))...)
+	}
+	chunked, postChunked := apitest.Header("PUT", "/kv/a", apitest.Chunked), apitest.Header("POST", "/kv/a", apitest.Chunked)
+	part, quarter := testLarge[:bodyPart], testLarge[:bodyPart/4]
+	get := apitest.Header("GET", "/kv/large")
+	value := apitest.Request("PUT", "/kv/a", testLarge)
+
+	for _, row := range []end{
+		// A header has 5 s from its first byte.
+		{name: "request line stalls", sends: []string{"GET "}, closes: header},
+		{name: "header stalls", sends: []string{"GET /health HTTP/1.1\r\nHost: kv\r\n"}, closes: header},
+		{name: "request line drips", sends: []string{"GET /", "x"}, pause: fast, drips: true, closes: header},
+		{name: "header drips", sends: []string{"GET /health HTTP/1.1\r\nA: ", "x"}, pause: fast, drips: true, closes: header},
+
+		// A small request has 10 s from its first byte.
+		{name: "value stalls", sends: []string{put(10) + "value"}, status: 408, responds: body, closes: body + silent},
+		{name: "value asked for stalls", sends: []string{put(5, expect)}, status: 408, responds: body, closes: body + silent},
+		{name: "value stalls, HTTP/1.0", sends: []string{http10(put(5))}, status: 408, responds: body, closes: body + silent},
+		{name: "no chunk", sends: []string{chunked}, status: 408, responds: body, closes: body + silent},
+		{name: "chunk stalls", sends: []string{chunked + "1000\r\nhalf"}, status: 408, responds: body, closes: body + silent},
+		{name: "last chunk stalls", sends: []string{chunked + apitest.Chunks("one", testLarge[:3*unit])}, status: 408, responds: body, closes: body + silent},
+		{name: "trailer stalls", sends: []string{chunked + apitest.Chunks("one") + "0\r\nA: b\r\n"}, status: 400, responds: body, closes: body + silent},
+		{name: "value drips", sends: []string{put(maxSmall), "x"}, pause: fast, drips: true, status: 408, responds: body, closes: body + early},
+		{name: "value and header drip", sends: []string{put(9)[:9], put(9)[9:], "x"}, pause: slow, drips: true, status: 408, responds: body, closes: body + early},
+		{name: "chunks drip", sends: []string{chunked, apitest.Chunks("x")}, pause: fast, drips: true, status: 408, responds: body, closes: body + early},
+
+		// Each part of a large value has 10 s, however long the value takes in all.
+		{name: "large value, nothing sent", sends: []string{put(testMax)}, status: 408, responds: body, closes: body + silent},
+		{name: "large value stalls", sends: []string{put(testMax) + testLarge[:5*unit]}, status: 408, responds: body, closes: body + silent},
+		{name: "large value, a byte is missing", sends: []string{put(testMax) + testLarge[1:]}, status: 408, responds: body, closes: body + silent},
+		{name: "second part drips", sends: []string{put(testMax), part, quarter}, pause: slow, drips: true, status: 408, responds: slow + body, closes: slow + body + early},
+		{name: "second part drips, chunked", sends: []string{chunked, apitest.Chunks(part), apitest.Chunks(quarter)}, pause: slow, drips: true,
+			status: 408, responds: slow + body, closes: slow + body + early},
+		{name: "large value, slow", sends: []string{put(4 * unit), part, part, part, part}, pause: slowest, status: 200, responds: 4 * slowest},
+		{name: "large value, slow, chunked", sends: append(append([]string{chunked}, slices.Repeat([]string{apitest.Chunks(part)}, 4)...), "0\r\n\r\n"), pause: slowest,
+			status: 200, responds: 5 * slowest},
+		{name: "late part stalls", sends: []string{put(5 * unit), part, part, part, part}, pause: slowest,
+			status: 408, responds: 4*slowest + body, closes: 4*slowest + body + silent},
+
+		// A large value waits for units for 3 s. Its time begins after the wait.
+		{name: "units come in time", sends: []string{value}, held: 2999 * time.Millisecond, status: 200, responds: 2999 * time.Millisecond},
+		{name: "units come in time, GET", sends: []string{get}, held: 2999 * time.Millisecond, status: 200, responds: 2999 * time.Millisecond},
+		{name: "units come too late", sends: []string{value}, held: time.Hour, status: 503, responds: 3 * time.Second, closes: 3*time.Second + silent},
+		{name: "units come too late, GET", sends: []string{get}, held: time.Hour, status: 503, responds: 3 * time.Second},
+		{name: "units come in time, value is slow", sends: []string{put(2 * unit), part, part}, pause: slowest, held: 2900 * time.Millisecond, status: 200, responds: 2 * slowest},
+		{name: "chunks do not wait for units", sends: []string{chunked + apitest.Chunks(testLarge[:2*unit], "")}, held: time.Hour, status: 503, closes: silent},
+
+		// The response does not depend on the body. A short rest is read first.
+		{name: "short body", sends: []string{post(maxRest) + testLarge[:maxRest]}, status: 405},
+		{name: "short body stalls", sends: []string{post(1000) + "half"}, status: 405, responds: body, closes: body + silent},
+		{name: "short body drips", sends: []string{post(maxRest), "x"}, pause: fast, drips: true, status: 405, responds: body, closes: body + early},
+		{name: "short body stalls, last request", sends: []string{post(1000, lastRequest)}, status: 405, responds: body, closes: body + silent},
+		{name: "short body stalls, HTTP/1.0", sends: []string{http10(post(1000))}, status: 405, responds: body, closes: body + silent},
+		{name: "short body of a large GET stalls", sends: []string{apitest.Header("GET", "/kv/large", length(5))}, status: 200, responds: body, closes: body + silent},
+		{name: "short body, not asked for", sends: []string{post(1000, expect)}, status: 405, closes: silent},
+		{name: "long body, not asked for", sends: []string{post(testMax, expect)}, status: 405, closes: silent},
+		{name: "long body", sends: []string{post(maxRest+1) + testLarge[:maxRest+1]}, status: 405, closes: silent},
+		{name: "long body drips", sends: []string{post(maxRest + 1), "x"}, pause: slow, drips: true, status: 405, closes: early},
+		{name: "whole body in chunks", sends: []string{postChunked + apitest.Chunks("x", "")}, status: 405, closes: silent},
+		{name: "body in chunks drips", sends: []string{postChunked, apitest.Chunks("x")}, pause: slow, drips: true, status: 405, closes: early},
+		{name: "malformed chunk", sends: []string{chunked + "no number\r\n"}, status: 400, closes: silent},
+		{name: "value too large", sends: []string{put(testMax + 1)}, status: 413, closes: silent},
+		{name: "value too large, not asked for", sends: []string{put(testMax+1, expect)}, status: 413, closes: silent},
+
+		// The client asked for no other response.
+		{name: "last request", sends: []string{apitest.Header("GET", "/health", lastRequest)}, status: 200, closes: last},
+		{name: "HTTP/1.0", sends: []string{http10(apitest.Header("GET", "/health"))}, status: 200, closes: last},
+		{name: "last request, client drips", sends: []string{apitest.Header("GET", "/health", lastRequest), "x"}, pause: slow, drips: true, status: 200, closes: last},
+	} {
+		onEachRequest(t, row.name, setup{}, row.check)
+	}
+}
+
+// check checks that row becomes true. No other client of s is connected.
+func (row end) check(t *testing.T, s *testServer, c apitest.Client) {
+	s.put(t, "large", testLarge)
+	others := 0 // clients that are still connected when the connection ends
+	if row.held > 0 {
+		in, out := s.holdIncoming(t), s.holdOutgoing(t, testMax)
+		time.AfterFunc(row.held, func() { in.Close(); out.Close() })
+		if row.held == time.Hour {
+			others = 2
+		}
+	}
+	isOpen := func() bool { return len(s.api.listener.places) > others }
+
+	start := time.Now()
+	go func() {
+		_, err := io.WriteString(c, row.sends[0])
+		for n := 1; err == nil && (n < len(row.sends) || row.drips); n++ {
+			time.Sleep(row.pause)
+			_, err = io.WriteString(c, row.sends[min(n, len(row.sends)-1)])
+		}
+	}()
+	resp, body, err := c.Response("GET")
+	if err == nil && resp.StatusCode == http.StatusContinue && row.responds > 0 {
+		resp, body, err = c.Response("GET")
+	}
+	switch {
+	case row.status == 0: // net/http may respond with 400 by itself
+		if err != io.EOF && (err != nil || resp.StatusCode != 400) {
+			t.Fatalf("%v %.40q, %v, want no response", resp, body, err)
+		}
+		wantTime(t, start, row.closes)
+	case err != nil || resp.StatusCode != row.status || resp.Close != (row.closes > 0):
+		t.Fatalf("%v %.40q, %v, want %d, Connection: close %v", resp, body, err, row.status, row.closes > 0)
+	default:
+		wantTime(t, start, row.responds)
+	}
+
+	synctest.Wait()
+	if row.held < time.Hour {
+		for _, l := range []*limiter{s.api.incoming, s.api.outgoing} {
+			if claim := l.tryAcquire(l.size); claim != nil {
+				claim.release()
+			} else {
+				t.Error("after the response, units are still taken")
+			}
+		}
+	}
+	if row.closes == 0 {
+		c.Want("GET", "/health", "", 200, "")
+		return
+	}
+	send(c, apitest.Header("DELETE", "/clear"))
+	if closes := row.closes - time.Since(start); closes > 0 {
+		time.Sleep(closes - 1)
+		if !isOpen() {
+			t.Errorf("the connection is closed before %v", row.closes)
+		}
+	}
+	c.WantEnd()             // of what the server sends
+	time.Sleep(time.Second) // net/http may wait for half a second before it closes
+	if isOpen() {
+		t.Errorf("the connection is not closed after %v", row.closes)
+	}
+	s.want(t, "large", testLarge)
+	s.want(t, "a", "")
+}
+
+// A connection that is silent from its beginning is closed after 5 s, one that is idle
+// after 2 min.
+func TestIdleConnection(t *testing.T) {
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		start := time.Now()
+		c := s.connect(t)
+		c.WantEnd()
+		wantTime(t, start, 5*time.Second)
+
+		c = s.connect(t)
+		for _, value := range []string{"value", testLarge} {
+			c.Want("PUT", "/kv/a", value, 200, "")
+			time.Sleep(2*time.Minute - 1)
+			c.Want("GET", "/kv/a", "", 200, value)
+			time.Sleep(2*time.Minute - 1)
+		}
+		c.Want("GET", "/kv/a", "", 200, testLarge)
+		start = time.Now()
+		c.WantEnd()
+		wantTime(t, start, 2*time.Minute)
+	})
+}
+
+// A small response has 20 s after the time for the request. A client that sends requests
+// and does not read is cut off then.
+func TestSmallResponsesThatAreNotRead(t *testing.T) {
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		c := s.connect(t)
+		start := time.Now()
+		for err := error(nil); err == nil; {
+			_, err = io.WriteString(c, apitest.Request("GET", "/kv/a", ""))
+		}
+		wantTime(t, start, 30*time.Second)
+	})
+}
+
+// A large response has 60 s for each part of 256 KiB. A client that reads 8 kB/s is never
+// cut off, and its connection serves the next request. A value of 64 KiB and a byte is large.
+func TestSlowReader(t *testing.T) {
+	for _, row := range []struct {
+		value string
+		n     int // bytes that the client reads before each pause
+		pause time.Duration
+	}{
+		{testLarge, 8_000, time.Second},
+		{testLarge, responsePart, 59 * time.Second},
+		{testLarge[:unit+1], unit, 59 * time.Second},
+	} {
+		inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+			s.put(t, "a", row.value)
+			c := s.connect(t)
+			c.R.Reset(slowReader{c.Conn, row.n, row.pause})
+			for range 2 {
+				c.Want("GET", "/kv/a", "", 200, row.value)
+			}
+		})
+	}
+}
+
+// A slowReader reads at most n bytes and then waits.
+type slowReader struct {
+	io.Reader
+	n     int
+	pause time.Duration
+}
+
+func (r slowReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p[:min(len(p), r.n)])
+	time.Sleep(r.pause * time.Duration(n) / time.Duration(r.n))
+	return n, err
+}
+
+// A client that stops reading a large response is cut off after 60 s, wherever it stops.
+func TestStalledReader(t *testing.T) {
+	for _, read := range []int64{0, 1000, responsePart, testMax - 1} {
+		onEachRequest(t, fmt.Sprintf("after %d bytes", read), setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
+			s.put(t, "a", testLarge)
+			c.Send(apitest.Request("GET", "/kv/a", ""))
+			io.CopyN(io.Discard, c.Conn, read)
+			time.Sleep(time.Minute - 1)
+			if n, err := c.Conn.Read(make([]byte, 1)); n != 1 {
+				t.Fatalf("after 1m, the next byte does not come: %v", err)
+			}
+			time.Sleep(2 * time.Nanosecond)
+			if rest, err := io.ReadAll(c.Conn); int64(len(rest))+read >= testMax {
+				t.Errorf("%d bytes come after a pause, %v", len(rest), err)
+			}
+		})
+	}
+}
