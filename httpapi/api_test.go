@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -203,6 +205,27 @@ func TestStoreUnavailable(t *testing.T) {
 		}
 	}
 }
+
+// An error of the store that has no status of its own is 503, and the log says what it was, on
+// one line, also if the server is quiet.
+func TestUnknownErrorOfTheStore(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		s := start(t, setup{Config: Config{Quiet: quiet}})
+		s.fake.Store = failingStore{s.store}
+		s.connect(t).Want("DELETE", "/clear", "", 503, "store is unavailable")
+		want := "The store failed: disk on fire\n"
+		if !quiet {
+			want = "DELETE /clear returning 503\n" + want
+		}
+		if logged := s.end(t); logged != want {
+			t.Errorf("logged %q, want %q", logged, want)
+		}
+	}
+}
+
+type failingStore struct{ Store }
+
+func (failingStore) Clear(context.Context) error { return errors.New("disk on\nfire") }
 
 // A health check asks the store, which has a second to receive the request.
 func TestHealthOfABusyStore(t *testing.T) {

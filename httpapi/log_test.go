@@ -160,7 +160,7 @@ func (w *fakeWriter) wantLines(t *testing.T, total, dropped int) {
 // While the writer blocks or fails, callers go on. The log keeps as many lines as fit, and
 // reports how many it dropped once there is space.
 func TestLogNeverWaitsForItsWriter(t *testing.T) {
-	for _, fails := range []bool{false, true} {
+	for fails, dropped := range map[bool]int{false: 1, true: 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			var space atomic.Bool
 			w := &fakeWriter{write: func(p []byte) (int, error) {
@@ -173,7 +173,7 @@ func TestLogNeverWaitsForItsWriter(t *testing.T) {
 				return len(p), nil
 			}}
 			l := NewLog(w)
-			const total, dropped = maxWaiting + 1002, 1000
+			total := maxWaiting + 2 + dropped
 			printLines(l, 0, 1)
 			time.Sleep(batchPause + 1)
 			start := time.Now()
@@ -183,6 +183,7 @@ func TestLogNeverWaitsForItsWriter(t *testing.T) {
 			time.Sleep(time.Second)
 			printLines(l, total-1, total)
 			l.Stop(t.Context())
+			l.Stop(t.Context()) // a second call returns, too
 			w.wantLines(t, total, dropped)
 			if !strings.HasSuffix(w.String(), fmt.Sprintf("line %d\n", total-1)) {
 				t.Error("the last line, which was logged when there was space, is missing")

@@ -185,6 +185,32 @@ func TestCloseCutsOffRequests(t *testing.T) {
 	}
 }
 
+// NewServer says what it cannot work with.
+func TestNewServerChecksItsArguments(t *testing.T) {
+	log := NewLog(io.Discard)
+	defer log.Stop(t.Context())
+	for _, row := range []struct {
+		log    *Log
+		config Config
+		want   string
+	}{
+		{log, Config{}, "Config.MaxValueBytes must be at least 1"},
+		{log, Config{MaxValueBytes: 1}, "Config.MaxInflightBytes must be at least 1"},
+		{log, Config{MaxValueBytes: 1, MaxInflightBytes: 1}, "Config.MaxConns must be at least 1"},
+		{log, Config{MaxValueBytes: 1, MaxInflightBytes: 1, MaxConns: -1}, "Config.MaxConns must be at least 1"},
+		{nil, Config{MaxValueBytes: 1, MaxInflightBytes: 1, MaxConns: 1}, "the log of NewServer must not be nil"},
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != "httpapi: "+row.want {
+					t.Errorf("%+v: NewServer panics with %v, want %s", row.config, got, row.want)
+				}
+			}()
+			NewServer(newPipeListener(), nil, row.log, row.config)
+		}()
+	}
+}
+
 func TestServeReturnsTheErrorOfItsListener(t *testing.T) {
 	want := errors.New("no more connections")
 	l := &fakeListener{newPipeListener(), func() (net.Conn, error) { return nil, want }}
