@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -157,9 +158,7 @@ func (a *api) put(x *exchange, key string) response {
 	}
 
 	value := make([]byte, length)
-	for rest := value; len(rest) > 0; {
-		part := rest[:min(len(rest), bodyPart)]
-		rest = rest[len(part):]
+	for part := range slices.Chunk(value, bodyPart) {
 		if length > maxSmall {
 			x.extendDeadlines()
 		}

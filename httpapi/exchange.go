@@ -3,20 +3,21 @@ package httpapi
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
 
-// A body or a response of more than maxSmall bytes is large. It has its time for each part,
-// so a slow client that goes on is not cut off. The times of all others are absolute, so that
-// no client makes a request last longer by sending a byte now and then.
+// A body or a response of more than maxSmall bytes is large. Each of its parts has a time of
+// its own, so a slow client that goes on is not cut off. A smaller one has one time as a whole,
+// so no client makes it last longer by sending a byte now and then.
 const (
 	maxSmall     = 64 << 10
 	bodyPart     = 64 << 10  // has bodyTimeout
 	responsePart = 256 << 10 // has partTimeout; a client that receives 8 kB/s needs about half of it
 
 	bodyTimeout     = 10 * time.Second // to send a small request, or a part of a large body
-	responseTimeout = 20 * time.Second // after that, to receive a small response
+	responseTimeout = 20 * time.Second // after bodyTimeout, to receive a small response
 	partTimeout     = 60 * time.Second // to receive a part of a large response
 )
 
@@ -26,7 +27,7 @@ const maxRest = 64 << 10
 
 // What a client sends after the last response of its connection is discarded for a while.
 const (
-	earlyLinger = 30 * time.Second // if its body had not ended
+	earlyLinger = 30 * time.Second // if the body of the last request has not ended
 	lastLinger  = 5 * time.Second  // otherwise
 )
 
@@ -34,16 +35,17 @@ const (
 type exchange struct {
 	w        http.ResponseWriter
 	r        *http.Request
+	control  *http.ResponseController
 	listener *limitListener // of the connection
 	left     int64          // bytes of the body that are still to come, or -1 if their number is unknown
 	claim    *claim         // units for the response, or nil
 }
 
 func newExchange(w http.ResponseWriter, r *http.Request, l *limitListener) *exchange {
-	return &exchange{w: w, r: r, listener: l, left: r.ContentLength}
+	return &exchange{w: w, r: r, control: http.NewResponseController(w), listener: l, left: r.ContentLength}
 }
 
-// Read reads the body of the request. If the client stalls, Read fails with
+// Read reads the body of the request. If the client stalls, the error wraps
 // os.ErrDeadlineExceeded.
 func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.r.Body.Read(p)
@@ -58,43 +60,54 @@ func (x *exchange) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readRest reads what is left of the body if it is short. A client that waits for
+// readRest reads what is left of the body if it is known to be short. A client that waits for
 // 100 Continue is not asked for a body that nobody wants.
 func (x *exchange) readRest() {
-	asks := x.left == x.r.ContentLength && x.r.Header.Get("Expect") != ""
-	if 0 < x.left && x.left <= maxRest && !asks {
+	nothingRead := x.left == x.r.ContentLength
+	waits := nothingRead && x.r.Header.Get("Expect") != ""
+	if 0 < x.left && x.left <= maxRest && !waits {
 		io.Copy(io.Discard, x)
 	}
 }
 
-// isEarly reports whether a response that is sent now comes before the end of the body.
+// isEarly reports whether a response that is sent now may come before the end of the body.
 func (x *exchange) isEarly() bool { return x.left != 0 }
 
 // extendDeadlines gives the client time for the next part of a large body. It moves
-// the deadline of the response, too, because an upload may take longer than that.
+// the deadline of the response, too, which an upload may outlast.
 func (x *exchange) extendDeadlines() {
 	now := time.Now()
-	control := http.NewResponseController(x.w)
-	control.SetReadDeadline(now.Add(bodyTimeout))
-	control.SetWriteDeadline(now.Add(bodyTimeout + responseTimeout))
+	x.control.SetReadDeadline(now.Add(bodyTimeout))
+	x.control.SetWriteDeadline(now.Add(bodyTimeout + responseTimeout))
 }
 
-// respond sends resp, gives the units back that it needed, and ends the connection if resp
-// is its last response.
+// respond sends resp, gives back the units that x holds for it, and ends the connection if
+// resp is its last response.
 func (x *exchange) respond(resp response) {
 	x.readRest()
-	// A connection whose body did not end is never used again, because the rest of the body
-	// could be taken for a request. Nor is one of HTTP/1.0: net/http ignores the
-	// Transfer-Encoding of such a request.
-	last := x.isEarly() || x.r.Close || !x.r.ProtoAtLeast(1, 1) || x.listener.isFull() || x.listener.isClosed()
+	last := x.isLast()
 	if last {
 		x.w.Header().Set("Connection", "close")
 	}
 	err := x.send(resp)
 	x.release()
-	if last || x.listener.isClosed() { // net/http would close the connection by itself
+	// If the server has begun to stop meanwhile, net/http would close the connection at once.
+	if last || x.listener.isClosed() {
 		x.end(err)
 	}
+}
+
+// isLast reports whether a response that is sent now is the last one of its connection.
+func (x *exchange) isLast() bool {
+	switch {
+	case x.isEarly(): // the rest of the body could be taken for a request
+		return true
+	case !x.r.ProtoAtLeast(1, 1): // so could it here: net/http ignores Transfer-Encoding in HTTP/1.0
+		return true
+	case x.listener.isFull(): // other connections may wait for the place
+		return true
+	}
+	return x.r.Close || x.listener.isClosed()
 }
 
 // send sends resp.
@@ -106,16 +119,13 @@ func (x *exchange) send(resp response) error {
 	if resp.retryAfter != "" {
 		header.Set("Retry-After", resp.retryAfter)
 	}
-	control := http.NewResponseController(x.w)
 	if x.isEarly() {
-		control.EnableFullDuplex() // otherwise net/http may read the body first
+		x.control.EnableFullDuplex() // otherwise net/http may read the body first
 	}
 	x.w.WriteHeader(resp.status)
-	for rest := resp.body; len(rest) > 0; {
-		part := rest[:min(len(rest), responsePart)]
-		rest = rest[len(part):]
+	for part := range slices.Chunk(resp.body, responsePart) {
 		if len(resp.body) > maxSmall {
-			control.SetWriteDeadline(time.Now().Add(partTimeout))
+			x.control.SetWriteDeadline(time.Now().Add(partTimeout))
 		}
 		if _, err := x.w.Write(part); err != nil {
 			return err
@@ -134,21 +144,20 @@ func (x *exchange) release() {
 
 // end ends the connection after its last response, whose sending returned err.
 func (x *exchange) end(err error) {
-	control := http.NewResponseController(x.w)
 	if err == nil {
-		err = control.Flush()
+		err = x.control.Flush()
 	}
-	hijacked, _, hijackErr := control.Hijack()
+	hijacked, _, hijackErr := x.control.Hijack()
 	if hijackErr != nil {
 		return // net/http closes the connection
 	}
-	c := hijacked.(*conn) // belongs to this goroutine alone from here on
+	c := hijacked.(*conn) // which net/http does not use any more
 	defer c.end()
 	switch {
-	case err != nil: // the client is gone
+	case err != nil: // the client is gone, or too slow
 	case x.isEarly():
-		c.discard(earlyLinger)
+		c.linger(earlyLinger)
 	default:
-		c.discard(lastLinger)
+		c.linger(lastLinger)
 	}
 }

@@ -96,6 +96,25 @@ func TestWaitingGetHoldsNoValue(t *testing.T) {
 	}
 }
 
+// A connection that only discards holds no value: its response has given its units back.
+func TestLingeringConnectionHoldsNoValue(t *testing.T) {
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		value := make([]byte, testMax)
+		reference := weak.Make(&value[0])
+		s.store.Put(t.Context(), "a", value)
+		value = nil
+		c := s.connect(t)
+		c.Send(apitest.Header("GET", "/kv/a", "Connection: close"))
+		c.WantLast(200)
+		synctest.Wait()
+		s.store.Clear(t.Context())
+		if runtime.GC(); reference.Value() != nil {
+			t.Error("the value is removed from the store, and something still refers to it")
+		}
+		c.Send("x") // the server still reads
+	})
+}
+
 // If the store stops while a GET waits for units, the GET gets the response of a stopped
 // store. The key is not reported as missing.
 func TestStoreStopsWhileAGetWaits(t *testing.T) {

@@ -181,7 +181,7 @@ func TestLeaveWhileGranted(t *testing.T) {
 				leave()
 				synctest.Wait() // the caller is about to send its claim back
 			}
-			c.granted <- true
+			c.reply <- true
 			leave()
 			select {
 			case back := <-l.back:
@@ -197,7 +197,7 @@ func TestLeaveWhileGranted(t *testing.T) {
 	}
 
 	testLimiter(t, "the owner", func(l *limiterTest) {
-		c := &claim{l.limiter, 8, true, make(chan bool, 1)}
+		c := &claim{limiter: l.limiter, units: 8, waits: true, reply: make(chan bool, 1)}
 		l.claims <- c // granted
 		l.back <- c   // its caller has left before it looked
 		l.try(8).release()

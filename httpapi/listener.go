@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	// socketBuffer is the size of a socket's buffer in each direction. The kernel takes
-	// twice what it is given, and would use megabytes for a client that reads slowly.
+	// socketBuffer is the size that the kernel is asked for, for the buffer of a connection
+	// in each direction. It takes twice as much, and without limits it would take megabytes
+	// for a client that reads slowly.
 	socketBuffer = 64 << 10
 
-	// ConnBytes is how many bytes of memory a connection counts: a full buffer of the kernel
-	// in one direction, and what Go keeps. A client rarely fills both directions.
+	// ConnBytes is how many bytes of memory are counted for a connection: a full buffer of
+	// the kernel in one direction, and what Go keeps. A client rarely fills both directions.
 	ConnBytes = 2*socketBuffer + 32<<10
 )
 
@@ -31,7 +32,7 @@ type limitListener struct {
 	net.Listener
 	places chan token // holds a token for each connection that was handed over and is open
 	log    *Log
-	told   bool // whether the log says that all places are taken
+	told   bool // whether the log says that all places are taken; only Accept uses it
 
 	closed context.Context    // done when the listener is closed
 	cancel context.CancelFunc // makes closed done
@@ -48,14 +49,15 @@ func newLimitListener(l net.Listener, maxConns int, log *Log) *limitListener {
 	}
 }
 
-// Accept waits for a connection, and then for a place for it.
+// Accept waits for a connection, and then for a place for it. So one more connection than
+// there are places may be accepted and wait.
 func (l *limitListener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	if len(l.places) < cap(l.places)/2 {
-		l.told = false // so many are free that it is news when all are taken again
+	if 2*len(l.places) < cap(l.places) {
+		l.told = false // so few are taken that it is news when all are taken again
 	}
 	select {
 	case l.places <- token{}:
@@ -63,7 +65,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		accepted.Close()
 		return nil, net.ErrClosed
 	}
-	if l.isFull() && !l.told { // not for each connection that ends and is replaced
+	if l.isFull() && !l.told {
 		l.log.Print(fmt.Sprintf("All %d connections are taken, others wait", cap(l.places)))
 		l.told = true
 	}
@@ -72,7 +74,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		tcp.SetWriteBuffer(socketBuffer)
 	}
 	c := &conn{halfCloser: accepted.(halfCloser), listener: l}
-	c.keep = context.AfterFunc(l.closed, func() { c.Close() })
+	c.detach = context.AfterFunc(l.closed, func() { c.Close() })
 	return c, nil
 }
 
@@ -82,14 +84,15 @@ func (l *limitListener) isFull() bool { return len(l.places) == cap(l.places) }
 // isClosed reports whether the listener is closed.
 func (l *limitListener) isClosed() bool { return l.closed.Err() != nil }
 
-// Close closes the listener, and the connections that have not sent a whole header yet.
+// Close closes the listener, and the connections that have not sent a whole header.
 func (l *limitListener) Close() error {
 	l.cancel()
 	return l.Listener.Close()
 }
 
 // wait waits until all connections have ended: whoever can take every place knows that no
-// connection is left. If ctx is done before, wait returns its error.
+// connection is left. If ctx is done before, wait returns its error. It gives the places back,
+// so it may be called again. Call it after Close, and not twice at once.
 func (l *limitListener) wait(ctx context.Context) error {
 	taken := 0
 	defer func() {
@@ -114,23 +117,22 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// A conn is a connection that has a place. It is closed with its listener, unless keep was
-// called.
+// A conn is a connection that has a place.
 type conn struct {
 	halfCloser
 	listener *limitListener
-	keep     func() bool
+	detach   func() bool // makes the listener forget c, which it would close with itself
 }
 
-// connState is called by net/http when the state of c changes. It is active before its first
-// request reaches a handler. From then on Shutdown waits for its requests. It is never closed
-// after it was hijacked.
+// connState is called by net/http when the state of c changes. A connection becomes active
+// before its first request reaches a handler: when it has sent a whole header, as
+// TestShutdownEndsConnectionsWithoutARequest shows. From then on Shutdown waits for it.
 func (l *limitListener) connState(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:
-		c.(*conn).keep()
-	case http.StateClosed:
-		c.(*conn).keep()
+		c.(*conn).detach()
+	case http.StateClosed: // which a hijacked connection never reaches
+		c.(*conn).detach()
 		<-l.places
 	}
 }
@@ -141,16 +143,16 @@ func (c *conn) end() {
 	<-c.listener.places
 }
 
-// discard closes the sending half of c, and reads what the client still sends until the
-// client closes the connection, is silent for lingerPause, or limit is over. The kernel
-// resets a connection that is closed with unread bytes, and a client may then lose a
-// response that is still on its way.
-func (c *conn) discard(limit time.Duration) {
+// linger closes the sending half of c, and discards what the client still sends until the
+// client closes the connection, is silent for lingerPause, or limit has passed. After a stop
+// it goes on for stopLinger. The kernel resets a connection that is closed with unread bytes,
+// and then the client may lose a response that is still on its way.
+func (c *conn) linger(limit time.Duration) {
 	c.CloseWrite() // the client sees that the response has ended
 	cut := time.AfterFunc(limit, func() { c.Close() })
 	defer cut.Stop()
-	keep := context.AfterFunc(c.listener.closed, func() { cut.Reset(stopLinger) })
-	defer keep()
+	detach := context.AfterFunc(c.listener.closed, func() { cut.Reset(stopLinger) })
+	defer detach()
 	buf := make([]byte, 4<<10)
 	for {
 		c.SetReadDeadline(time.Now().Add(lingerPause))
