@@ -63,9 +63,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 // readRest reads what is left of the body if it is known to be short. A client that waits for
 // 100 Continue is not asked for a body that nobody wants.
 func (x *exchange) readRest() {
-	nothingRead := x.left == x.r.ContentLength
-	waits := nothingRead && x.r.Header.Get("Expect") != ""
-	if 0 < x.left && x.left <= maxRest && !waits {
+	if 0 < x.left && x.left <= maxRest && x.r.Header.Get("Expect") == "" {
 		io.Copy(io.Discard, x)
 	}
 }
