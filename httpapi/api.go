@@ -69,8 +69,8 @@ func (a *api) handler() http.Handler {
 	router.RedirectTrailingSlash = false
 	router.RedirectFixedPath = false
 	router.HandleOPTIONS = false
-	router.NotFound = http.HandlerFunc(a.serveNotFound)
-	router.MethodNotAllowed = http.HandlerFunc(a.serveMethodNotAllowed)
+	router.NotFound = a.always(notFound)
+	router.MethodNotAllowed = a.always(methodNotAllowed) // the router has set Allow
 
 	router.PUT("/kv/*key", a.withKey(a.put))
 	router.GET("/kv/*key", a.withKey(a.get))
@@ -80,7 +80,7 @@ func (a *api) handler() http.Handler {
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "*" { // stands for the server as a whole, and not for a path
-			a.serveNotFound(w, r)
+			router.NotFound.ServeHTTP(w, r)
 			return
 		}
 		router.ServeHTTP(w, r)
@@ -110,15 +110,11 @@ func (a *api) withoutKey(serve func() response) httprouter.Handle {
 	}
 }
 
-// serveNotFound serves a request for a path that has no route.
-func (a *api) serveNotFound(w http.ResponseWriter, r *http.Request) {
-	a.respond(newExchange(w, r, a.listener), notFound)
-}
-
-// serveMethodNotAllowed serves a request for a path that has routes for other
-// methods. The router has named these in the Allow header.
-func (a *api) serveMethodNotAllowed(w http.ResponseWriter, r *http.Request) {
-	a.respond(newExchange(w, r, a.listener), methodNotAllowed)
+// always returns a handler that responds with resp to every request.
+func (a *api) always(resp response) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.respond(newExchange(w, r, a.listener), resp)
+	})
 }
 
 // respond logs resp and sends it to the client.
