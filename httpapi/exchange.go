@@ -87,11 +87,10 @@ func (x *exchange) respond(resp response) {
 	if last {
 		x.w.Header().Set("Connection", "close")
 	}
-	err := x.send(resp)
+	x.send(resp)
 	x.release()
-	// If the server has begun to stop meanwhile, net/http would close the connection at once.
-	if last || x.listener.isClosed() {
-		x.end(err)
+	if last || x.listener.isClosed() { // otherwise the connection stays with net/http
+		x.end()
 	}
 }
 
@@ -109,7 +108,7 @@ func (x *exchange) isLast() bool {
 }
 
 // send sends resp.
-func (x *exchange) send(resp response) error {
+func (x *exchange) send(resp response) {
 	header := x.w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "text/plain; charset=utf-8")
@@ -126,10 +125,9 @@ func (x *exchange) send(resp response) error {
 			x.control.SetWriteDeadline(time.Now().Add(partTimeout))
 		}
 		if _, err := x.w.Write(part); err != nil {
-			return err
+			return // and the connection is closed
 		}
 	}
-	return nil
 }
 
 // release gives back the units that x holds for its response.
@@ -140,22 +138,15 @@ func (x *exchange) release() {
 	}
 }
 
-// end ends the connection after its last response, whose sending returned err.
-func (x *exchange) end(err error) {
-	if err == nil {
-		err = x.control.Flush()
-	}
-	hijacked, _, hijackErr := x.control.Hijack()
-	if hijackErr != nil {
-		return // net/http closes the connection
-	}
-	c := hijacked.(*conn) // which net/http does not use any more
-	defer c.end()
+// end ends the connection after its last response.
+func (x *exchange) end() {
+	x.control.Flush()
+	c, _, err := x.control.Hijack()
 	switch {
-	case err != nil: // the client is gone, or too slow
+	case err != nil: // net/http ends the connection
 	case x.isEarly():
-		c.linger(earlyLinger)
+		c.(*conn).end(earlyLinger)
 	default:
-		c.linger(lastLinger)
+		c.(*conn).end(lastLinger)
 	}
 }

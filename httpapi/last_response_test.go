@@ -40,15 +40,16 @@ func (r refusal) header(fields ...string) string {
 // If at most 64 KiB of a declared length are still to come, they are read first, and the
 // connection stays open. Otherwise the response goes out at once and is the last one.
 func TestShortRestIsReadAndLongRestIsNot(t *testing.T) {
+	const short = 64 << 10
 	for _, r := range refusals {
 		inBubble(t, setup{Config: Config{MaxValueBytes: 1}}, func(t *testing.T, s *testServer) {
 			c := s.connect(t)
-			for _, n := range []int64{maxRest, 2} {
+			for _, n := range []int64{short, 2} {
 				send(c, r.header(length(n))+testLarge[:n])
 				c.WantOpen(r.status)
 			}
 			start := time.Now()
-			c.Send(r.header(length(maxRest + 1)))
+			c.Send(r.header(length(short + 1)))
 			c.WantLast(r.status)
 			c.WantEnd() // though the server still reads
 			wantTime(t, start, 0)
@@ -103,6 +104,7 @@ func TestNoResponseIsLost(t *testing.T) {
 			run(name+", HTTP/1.0", testConns, []string{http10(apitest.Header("GET", target))}, behind, value)
 			run(name+", no place is free", 1, []string{apitest.Header("GET", target)}, behind, value)
 		}
+		run(key+" and what net/http refuses behind it", testConns, []string{apitest.Header("GET", target)}, "\r\nGET\r\n\r\n"+testLarge[:60_000], value, "400 Bad Request")
 		run(key+" and a small last response", testConns, []string{apitest.Header("GET", target) + apitest.Header("GET", "/health", closes)}, "\r\n", value, "")
 	}
 
@@ -124,25 +126,28 @@ func TestNoResponseIsLost(t *testing.T) {
 }
 
 // A response that is under way when the server begins to stop is the last of its connection,
-// and arrives whole, whatever is behind its request.
+// and arrives whole, whatever is behind its request. So does one that the server has sent, and
+// that is still in the buffers of the kernel.
 func TestStopLosesNoResponse(t *testing.T) {
 	t.Parallel()
-	s := start(t, setup{})
-	s.put(t, "a", testLarge)
-	c := s.connect(t)
-	c.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
-	c.R.Reset(slowReader{c.Conn, 64 << 10, 16 * time.Millisecond})
-	c.Send(apitest.Request("GET", "/kv/a", ""))
-	c.R.Peek(1) // the header says nothing of the stop
-	c.Send(apitest.Request("GET", "/kv/a", ""))
-	result := make(chan error, 1)
-	go func() { result <- s.Shutdown(t.Context()) }()
-	<-s.api.listener.closed.Done()
-	c.WantResponse("GET", 200, testLarge)
-	c.WantEnd()
-	c.Close()
-	if err := <-result; err != nil {
-		t.Errorf("Shutdown: %v", err)
+	for _, size := range []int{60_000, testMax} {
+		s := start(t, setup{})
+		s.put(t, "a", testLarge[:size])
+		c := s.connect(t)
+		c.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		c.R.Reset(slowReader{c.Conn, 64 << 10, 16 * time.Millisecond})
+		c.Send(apitest.Request("GET", "/kv/a", ""))
+		c.R.Peek(1) // the header says nothing of the stop
+		result := make(chan error, 1)
+		go func() { result <- s.Shutdown(t.Context()) }()
+		<-s.api.listener.closed.Done()
+		c.Send(apitest.Request("GET", "/kv/a", ""))
+		c.WantResponse("GET", 200, testLarge[:size])
+		c.WantEnd()
+		c.Close()
+		if err := <-result; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
 	}
 }
 

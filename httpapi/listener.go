@@ -21,10 +21,10 @@ const (
 
 const (
 	lingerPause = 5 * time.Second        // how long a client may be silent while the server discards
-	stopLinger  = 500 * time.Millisecond // how long the server goes on discarding after a stop
+	shortLinger = 500 * time.Millisecond // how long it discards after a stop, and for net/http
 )
 
-// A token in places stands for a connection that is open.
+// A token in a channel stands for a connection that is open.
 type token struct{}
 
 // A limitListener accepts connections, and hands over a limited number of them at once.
@@ -73,8 +73,9 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		tcp.SetReadBuffer(socketBuffer)
 		tcp.SetWriteBuffer(socketBuffer)
 	}
-	c := &conn{halfCloser: accepted.(halfCloser), listener: l}
-	c.detach = context.AfterFunc(l.closed, func() { c.Close() })
+	c := &conn{halfCloser: accepted.(halfCloser), listener: l, open: make(chan token, 1)}
+	c.open <- token{}
+	c.detach = context.AfterFunc(l.closed, func() { c.halfCloser.Close() })
 	return c, nil
 }
 
@@ -122,42 +123,59 @@ type conn struct {
 	halfCloser
 	listener *limitListener
 	detach   func() bool // makes the listener forget c, which it would close with itself
+	open     chan token  // holds a token until c ends
 }
 
 // connState is called by net/http when the state of c changes. A connection becomes active
 // before its first request reaches a handler: when it has sent a whole header, as
 // TestShutdownEndsConnectionsWithoutARequest shows. From then on Shutdown waits for it.
-func (l *limitListener) connState(c net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateActive:
+func connState(c net.Conn, state http.ConnState) {
+	if state == http.StateActive {
 		c.(*conn).detach()
-	case http.StateClosed: // which a hijacked connection never reaches
-		c.(*conn).detach()
-		<-l.places
 	}
 }
 
-// end closes a hijacked connection and gives its place back.
-func (c *conn) end() {
-	c.Close()
-	<-c.listener.places
+// Write closes c if it fails: the client is gone, or too slow.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.halfCloser.Write(p)
+	if err != nil {
+		c.halfCloser.Close()
+	}
+	return n, err
 }
 
-// linger closes the sending half of c, and discards what the client still sends until the
-// client closes the connection, is silent for lingerPause, or limit has passed. After a stop
-// it goes on for stopLinger. The kernel resets a connection that is closed with unread bytes,
-// and then the client may lose a response that is still on its way.
-func (c *conn) linger(limit time.Duration) {
+// Close is called by net/http for a connection that no handler has hijacked. It does not wait
+// for the end.
+func (c *conn) Close() error {
+	if c.detach() {
+		c.halfCloser.Close() // c has sent no header, so no response is on its way
+	}
+	go c.end(shortLinger)
+	return nil
+}
+
+// end ends c after its last response, unless another call does, and gives its place back.
+//
+// The kernel resets a connection that is closed with unread bytes, and then the client may
+// lose a response that is still on its way. So end first discards what the client sends, until
+// it closes the connection, is silent for lingerPause, or limit has passed. After a stop it
+// goes on for shortLinger.
+func (c *conn) end(limit time.Duration) {
+	select {
+	case <-c.open:
+	default:
+		return
+	}
 	c.CloseWrite() // the client sees that the response has ended
-	cut := time.AfterFunc(limit, func() { c.Close() })
-	defer cut.Stop()
-	detach := context.AfterFunc(c.listener.closed, func() { cut.Reset(stopLinger) })
-	defer detach()
+	cut := time.AfterFunc(limit, func() { c.halfCloser.Close() })
+	detach := context.AfterFunc(c.listener.closed, func() { cut.Reset(shortLinger) })
 	buf := make([]byte, 4<<10)
-	for {
+	for err := error(nil); err == nil; {
 		c.SetReadDeadline(time.Now().Add(lingerPause))
-		if _, err := c.Read(buf); err != nil {
-			return
-		}
+		_, err = c.Read(buf)
 	}
+	detach()
+	cut.Stop()
+	c.halfCloser.Close()
+	<-c.listener.places
 }

@@ -105,7 +105,7 @@ func NewServer(l net.Listener, store Store, log *Log, config Config) *Server {
 		WriteTimeout:      bodyTimeout + responseTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         a.listener.connState,
+		ConnState:         connState,
 		ErrorLog:          stdlog.New(errorLog{log}, "", 0),
 
 		DisableGeneralOptionsHandler: true, // the API has no OPTIONS *

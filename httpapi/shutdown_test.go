@@ -34,8 +34,8 @@ func wantShutdown(t *testing.T, result <-chan error, start time.Time) {
 	}
 }
 
-// Shutdown ends at once the connections that are idle, that are silent, and that have not
-// sent a whole header, also while all connections are taken. What they have sent has no
+// Shutdown ends at once the connections that are idle, that are silent, that have not sent a
+// whole header, and that wait for a place while all are taken. What they have sent has no
 // effect.
 func TestShutdownEndsConnectionsWithoutARequest(t *testing.T) {
 	put := apitest.Header("PUT", "/kv/a", length(5))
@@ -46,12 +46,14 @@ func TestShutdownEndsConnectionsWithoutARequest(t *testing.T) {
 			with := setup{Config: Config{MaxConns: conns}}
 			onEachRequest(t, fmt.Sprintf("%s, %d connections", name, conns), with, func(t *testing.T, s *testServer, c apitest.Client) {
 				silent := s.connect(t)
+				waits := s.connect(t) // with 2 connections
 				send(c, sent)
 				synctest.Wait()
 				start := time.Now()
 				result := s.shutdown()
 				c.WantEnd()
 				silent.WantEnd()
+				waits.WantEnd()
 				wantTime(t, start, 0)
 				send(c, put+"value")
 				wantShutdown(t, result, start)
