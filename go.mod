@@ -2,7 +2,4 @@ module kvactor
 
 go 1.26
 
-require (
-	github.com/anishathalye/porcupine v1.3.1
-	github.com/julienschmidt/httprouter v1.3.1-0.20240130105656-484018016424
-)
+require github.com/julienschmidt/httprouter v1.3.1-0.20240130105656-484018016424

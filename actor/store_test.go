@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
+	"testing/synctest"
 )
 
 // newRunning returns a store whose owner runs until the test ends.
@@ -16,18 +18,44 @@ func newRunning(t testing.TB, budget int64) *Store {
 	return store
 }
 
+// begin calls f in a goroutine of its own, and waits until f has returned or waits for
+// something. The channel that it returns has the result of f as soon as there is one.
+func begin[T any](f func() T) <-chan T {
+	result := make(chan T, 1)
+	go func() { result <- f() }()
+	synctest.Wait()
+	return result
+}
+
 // A step is a call of a method and the error that it should return.
 type step struct {
 	call func(context.Context, *Store) error
 	want error
 }
 
-// get checks that key has value, or no value if value is empty.
-func get(key, value string) step {
+func (s step) fails(want error) step { return step{s.call, want} }
+
+// do runs steps one after another.
+func do(t *testing.T, store *Store, steps ...step) {
+	t.Helper()
+	for i, step := range steps {
+		if err := step.call(t.Context(), store); !errors.Is(err, step.want) {
+			t.Fatalf("step %d returned %v, want %v", i+1, err, step.want)
+		}
+	}
+}
+
+// get checks that the store has key, with value.
+func get(key, value string) step { return lookUp(key, value, true) }
+
+// missing checks that the store does not have key.
+func missing(key string) step { return lookUp(key, "", false) }
+
+func lookUp(key, value string, found bool) step {
 	return step{call: func(ctx context.Context, s *Store) error {
-		got, found, err := s.Get(ctx, key)
-		if err == nil && (string(got) != value || found != (value != "")) {
-			err = fmt.Errorf("Get(%q) = %.20q, %t; want %.20q", key, got, found, value)
+		gotValue, gotFound, err := s.Get(ctx, key)
+		if err == nil && (string(gotValue) != value || gotFound != found) {
+			err = fmt.Errorf("Get(%q) = %.20q, %t; want %.20q", key, gotValue, gotFound, value)
 		}
 		return err
 	}}
@@ -56,50 +84,70 @@ func clearAll() step {
 	return step{call: func(ctx context.Context, s *Store) error { return s.Clear(ctx) }}
 }
 
-func (s step) fails(want error) step { return step{s.call, want} }
-
-// do runs steps one after another.
-func do(t *testing.T, store *Store, steps ...step) {
-	t.Helper()
-	for i, step := range steps {
-		if err := step.call(t.Context(), store); !errors.Is(err, step.want) {
-			t.Fatalf("step %d returned %v, want %v", i+1, err, step.want)
-		}
-	}
-}
-
-// methods has a call of each method that sends a request, for tests of what all of
-// them have in common.
-var methods = map[string]step{
-	"Get":    get("key", "value"),
-	"Put":    put("key", "value"),
-	"Create": create("key", "value"),
-	"Delete": remove("key", true),
-	"Clear":  clearAll(),
-}
-
+// TestMethods shows what the methods do, one call after another.
 func TestMethods(t *testing.T) {
 	for name, steps := range map[string][]step{
-		"a new store is empty":                {get("a", ""), remove("a", false), clearAll()},
-		"Get returns what Put stored":         {put("a", "1"), get("a", "1")},
-		"Put replaces a value":                {put("a", "1"), put("a", "2"), get("a", "2")},
-		"keys do not touch each other":        {put("a", "1"), put("b", "2"), get("a", "1"), get("b", "2")},
-		"Create stores a key that is missing": {create("a", "1"), get("a", "1")},
-		"Create after a delete":               {put("a", "1"), remove("a", true), create("a", "2"), get("a", "2")},
-		"Delete removes one key":              {put("a", "1"), put("b", "2"), remove("a", true), get("a", ""), get("b", "2")},
-		"the second Delete finds nothing":     {put("a", "1"), put("b", "2"), remove("a", true), remove("a", false)},
-		"Clear removes every key":             {put("a", "1"), put("b", "2"), clearAll(), get("a", ""), get("b", "")},
-		"the store goes on after a Clear":     {put("a", "1"), clearAll(), put("a", "2"), get("a", "2")},
-		"a key may be empty":                  {put("", "1"), get("", "1"), remove("", true), get("", "")},
+		"a new store is empty":         {missing("a"), remove("a", false), clearAll()},
+		"Put stores and replaces":      {put("a", "1"), put("b", "2"), put("a", "3"), get("a", "3"), get("b", "2")},
+		"Create stores a missing key":  {create("a", "1"), get("a", "1"), remove("a", true), create("a", "2"), get("a", "2")},
+		"Delete removes one key, once": {put("a", "1"), put("b", "2"), get("a", "1"), remove("a", true), missing("a"), get("b", "2"), remove("a", false)},
+		"Clear removes every key":      {put("a", "1"), put("b", "2"), get("a", "1"), clearAll(), missing("a"), missing("b"), put("a", "3"), get("a", "3")},
+		"a key may be empty":           {put("", "1"), get("", "1"), missing("a"), remove("", true), missing("")},
+		"a value may be empty":         {put("a", ""), get("a", ""), create("a", "1").fails(ErrExists), remove("a", true)},
 	} {
 		t.Run(name, func(t *testing.T) { do(t, newRunning(t, math.MaxInt64), steps...) })
 	}
+}
 
-	t.Run("a key with an empty value exists", func(t *testing.T) {
-		store := newRunning(t, math.MaxInt64)
-		do(t, store, put("a", ""), create("a", "1").fails(ErrExists))
-		if value, found, err := store.Get(t.Context(), "a"); len(value) != 0 || !found || err != nil {
-			t.Errorf("Get = %q, %t, %v; want an empty value that is found", value, found, err)
-		}
-	})
+// TestMethodsAsk shows that each method is one request, and returns what the owner
+// replied. So a rule of the protocol that holds for one of them holds for all, and the
+// other tests show it on one or two.
+func TestMethodsAsk(t *testing.T) {
+	value, full := []byte("sent"), reply{[]byte("replied"), true, errors.New("replied")}
+	for name, test := range map[string]struct {
+		call func(context.Context, *Store) reply
+		sent request
+		want reply // the results of the method if the owner replies full
+	}{
+		"Get": {func(ctx context.Context, s *Store) (r reply) {
+			r.value, r.found, r.err = s.Get(ctx, "key")
+			return r
+		}, request{op: opGet, key: "key"}, full},
+		"Put": {func(ctx context.Context, s *Store) reply {
+			return reply{err: s.Put(ctx, "key", value)}
+		}, request{op: opPut, key: "key", value: value}, reply{err: full.err}},
+		"Create": {func(ctx context.Context, s *Store) reply {
+			return reply{err: s.Create(ctx, "key", value)}
+		}, request{op: opCreate, key: "key", value: value}, reply{err: full.err}},
+		"Delete": {func(ctx context.Context, s *Store) (r reply) {
+			r.found, r.err = s.Delete(ctx, "key")
+			return r
+		}, request{op: opDelete, key: "key"}, reply{found: true, err: full.err}},
+		"Clear": {func(ctx context.Context, s *Store) reply {
+			return reply{err: s.Clear(ctx)}
+		}, request{op: opClear}, reply{err: full.err}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // the test plays the owner
+				store := newStore()
+				ctx, cancel := context.WithCancel(t.Context())
+				call := begin(func() reply { return test.call(ctx, store) })
+				sent := <-store.requests
+				sent.replyTo <- full
+				synctest.Wait()
+				if sent.replyTo = nil; !reflect.DeepEqual(sent, test.sent) || len(call) != 1 {
+					t.Fatalf("it sent %+v, and returned: %t; want %+v, and nothing else", sent, len(call) == 1, test.sent)
+				}
+				if got := <-call; !reflect.DeepEqual(got, test.want) {
+					t.Errorf("it returned %+v, want %+v", got, test.want)
+				}
+
+				cancel()
+				call = begin(func() reply { return test.call(ctx, store) })
+				if len(call) == 0 || (<-call).err != context.Canceled {
+					t.Error("it does not use the context of its caller")
+				}
+			})
+		})
+	}
 }

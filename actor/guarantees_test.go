@@ -1,0 +1,453 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"math"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"weak"
+)
+
+// This file has a test for each of the eight guarantees, in their order. A rule is shown
+// on one or two methods, because the methods differ only in what they ask: see
+// TestMethodsAsk. Many tests play one side of the protocol, callers or an owner, and so
+// decide what happens when.
+
+// Guarantee 1. No run of the store can show that other goroutines have no way to the
+// map, so this test reads the source. The race detector finds what it does not see.
+func TestOneOwner(t *testing.T) {
+	for _, dir := range []string{".", "..", "../httpapi"} {
+		eachFile(t, dir, func(name string, file *ast.File, refuse func(node ast.Node, advice string)) {
+			var shared token.Pos // the end of the structs, channel types and go statements so far
+			for node := range ast.Preorder(file) {
+				switch node := node.(type) {
+				case *ast.ImportSpec:
+					if slices.Contains([]string{`"sync"`, `"sync/atomic"`, `"unsafe"`}, node.Path.Value) {
+						refuse(node, "let one goroutine own what is shared, and send it requests, instead of this import")
+					}
+				case *ast.MapType:
+					if dir == "." && name != "table.go" {
+						refuse(node, "make this map a field of table, in table.go: only the owner has a table")
+					}
+				case *ast.StructType, *ast.ChanType, *ast.GoStmt:
+					shared = max(shared, node.End())
+				case *ast.Ident:
+					if dir == "." && node.Name == "table" && node.Pos() < shared {
+						refuse(node, "leave the table in run, and send the owner a request: this gives it to other goroutines")
+					}
+				}
+			}
+			for _, decl := range file.Decls {
+				if v, ok := decl.(*ast.GenDecl); ok && v.Tok == token.VAR && dir == "." {
+					for _, spec := range v.Specs {
+						if id := spec.(*ast.ValueSpec).Names[0]; !strings.HasPrefix(id.Name, "Err") {
+							refuse(id, "make this variable local to run, or a field of table: here every goroutine can use it")
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// eachFile calls check with each file in dir that is no test, and with a function that
+// refuses a node of that file.
+func eachFile(t *testing.T, dir string, check func(name string, file *ast.File, refuse func(node ast.Node, advice string))) {
+	t.Helper()
+	paths, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(filepath.Base(path), file, func(node ast.Node, advice string) {
+			t.Errorf("%s: %s", fset.Position(node.Pos()), advice)
+		})
+	}
+}
+
+// Guarantee 2, first for the caller, whose owner the test plays, and then for the owner.
+func TestReceivedMeansDone(t *testing.T) {
+	t.Run("the caller waits for the reply, whatever else happens", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := newStore()
+			ctx, cancel := context.WithCancel(t.Context())
+			put := begin(func() error { return store.Put(ctx, "key", nil) })
+			req := <-store.requests
+			cancel()
+			close(store.stopped)
+			synctest.Wait()
+			if len(put) > 0 {
+				t.Fatalf("it returned %v before the reply, so its caller can't know what the owner did", <-put)
+			}
+			want := errors.New("the reply")
+			req.replyTo <- reply{err: want}
+			if err := <-put; err != want {
+				t.Errorf("it returned %v, want the error of the reply", err)
+			}
+		})
+	})
+
+	t.Run("the owner processes a request once, and replies once", func(t *testing.T) {
+		store := New(math.MaxInt64)
+		created, deleted := make(chan reply, 2), make(chan reply, 2)
+		store.requests <- request{op: opCreate, key: "key", replyTo: created}
+		store.requests <- request{op: opDelete, key: "key", replyTo: deleted}
+		store.Stop()
+		for _, replies := range []chan reply{created, deleted} {
+			if len(replies) != 1 {
+				t.Fatalf("the owner replied %d times, want once", len(replies))
+			}
+		}
+		if err, found := (<-created).err, (<-deleted).found; err != nil || !found {
+			t.Errorf("Create returned %v, and Delete %t, as if the owner had processed a request twice", err, found)
+		}
+	})
+}
+
+// Guarantee 3, for each error that a method returns, but for ErrStopped: nothing changes
+// after Stop, because no goroutine is left that could change it.
+func TestErrorMeansNoEffect(t *testing.T) {
+	t.Run("a context that is done before the call", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := newStore()
+			put := begin(func() error { return store.Put(unseen{t.Context()}, "key", nil) })
+			select {
+			case req := <-store.requests:
+				t.Error("it sent a request; look at the context first, because select chooses at random")
+				req.replyTo <- reply{}
+			default:
+			}
+			if err := <-put; !errors.Is(err, context.Canceled) {
+				t.Errorf("it returned %v, want %v", err, context.Canceled)
+			}
+		})
+	})
+
+	t.Run("a context that is canceled while the call waits for the owner", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := newStore() // without an owner that could receive
+			ctx, cancel := context.WithCancel(t.Context())
+			put := begin(func() error { return store.Put(ctx, "key", nil) })
+			cancel()
+			synctest.Wait()
+			if len(put) == 0 {
+				t.Fatal("it waits for a reply, although there is no owner that could have received its request")
+			}
+			if err := <-put; !errors.Is(err, context.Canceled) {
+				t.Errorf("it returned %v, want %v", err, context.Canceled)
+			}
+			select {
+			case <-store.requests:
+				t.Error("it left its request behind, where the owner receives it later")
+			default:
+			}
+		})
+	})
+
+	long := strings.Repeat("v", 4*slotSize)
+	for name, steps := range map[string][]step{
+		"ErrFull for a new key":    {put("b", long).fails(ErrFull), missing("b")},
+		"ErrFull for a new value":  {put("a", long).fails(ErrFull)},
+		"ErrFull for Create":       {create("b", long).fails(ErrFull), missing("b")},
+		"ErrExists":                {create("a", "2").fails(ErrExists)},
+		"ErrExists before ErrFull": {create("a", long).fails(ErrExists)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := newRunning(t, 3*slotSize)
+			do(t, store, put("a", "1"))
+			do(t, store, steps...)
+			do(t, store, get("a", "1"), remove("a", true))
+		})
+	}
+}
+
+// An unseen context is canceled, but a select does not see it. Of the cases of a select
+// that are ready, any may be chosen. With this context, it is always another one.
+type unseen struct{ context.Context }
+
+func (unseen) Err() error            { return context.Canceled }
+func (unseen) Done() <-chan struct{} { return nil }
+
+// Guarantee 4.
+func TestOwnerNeverWaits(t *testing.T) {
+	t.Run("for a caller that never receives its reply", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := newStore()
+			var requests []request
+			for op := range opStop { // the test plays the owner
+				go store.ask(t.Context(), request{op: op})
+				req := <-store.requests
+				req.replyTo <- reply{}
+				requests = append(requests, req)
+			}
+			synctest.Wait() // The callers have returned. They will never receive again.
+
+			go store.run(math.MaxInt64)
+			served := 0
+			go func() {
+				for _, req := range append(requests, request{op: opStop}) {
+					store.requests <- req
+					served++
+				}
+			}()
+			synctest.Wait()
+			select {
+			case <-store.stopped:
+			default: // This is a deadlock. After the test, synctest shows where the owner waits.
+				t.Fatalf("the owner received %d of %d requests, and now waits for something else", served, len(requests)+1)
+			}
+		})
+	})
+
+	t.Run("for I/O, a lock or a loop over the keys", func(t *testing.T) {
+		eachFile(t, ".", func(name string, file *ast.File, refuse func(node ast.Node, advice string)) {
+			for node := range ast.Preorder(file) {
+				switch node := node.(type) {
+				case *ast.ImportSpec:
+					if !slices.Contains([]string{`"context"`, `"errors"`}, node.Path.Value) {
+						refuse(node, "the owner works in memory: leave I/O, locks and timers to other packages")
+					}
+				case *ast.ForStmt, *ast.RangeStmt:
+					if name == "table.go" {
+						refuse(node, "all callers wait while the owner is in this loop")
+					}
+				}
+			}
+		})
+	})
+
+	t.Run("for a clear, which replaces the map", func(t *testing.T) {
+		const keys = 1000
+		table := newTable(math.MaxInt64)
+		for i := range keys {
+			table.put(strconv.Itoa(i), []byte("value"))
+		}
+		old := table.values
+		table.clear()
+		if len(old) != keys || len(table.values) != 0 {
+			t.Errorf("after clear, the old map has %d keys and the new one %d, want %d and 0: replace the map",
+				len(old), len(table.values), keys)
+		}
+	})
+}
+
+// Guarantee 5. The test stands between a Put and the owner, so it knows when the owner
+// receives the request.
+func TestLinearizable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, front := newRunning(t, math.MaxInt64), newStore()
+		do(t, store, put("key", "old"))
+		call := begin(func() error { return front.Put(t.Context(), "key", []byte("new")) })
+		req := <-front.requests
+
+		do(t, store, get("key", "old")) // before the owner receives
+		if synctest.Wait(); len(call) > 0 {
+			t.Error("Put has returned before the owner received its request")
+		}
+		store.requests <- req
+		<-call
+		do(t, store, get("key", "new")) // after the return
+	})
+}
+
+// Guarantee 6. If a caller modified a value after Put, every reader would see the change,
+// and the race detector would report it. To see the report, add the line
+//
+//	given[0]++
+//
+// before wg.Wait, and run
+//
+//	go test -race -run TestSentIsHandedOver ./actor
+func TestSentIsHandedOver(t *testing.T) {
+	t.Run("readers share the bytes that were passed to Put", func(t *testing.T) {
+		store := newRunning(t, math.MaxInt64)
+		given := []byte("value")
+		if err := store.Put(t.Context(), "key", given); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				value, _, _ := store.Get(t.Context(), "key")
+				if string(value) != "value" || &value[0] != &given[0] {
+					t.Errorf("Get returned %q, which is not the value that was passed, but a copy", value)
+				}
+			})
+		}
+		wg.Wait()
+	})
+
+	const budget = 1 << 20
+	half := string(make([]byte, budget/2))
+	for name, test := range map[string]struct {
+		before []step
+		want   error // of the Put of the value
+		after  []step
+	}{
+		"refused":  {before: []step{put("other", half)}, want: ErrFull},
+		"replaced": {after: []step{put("key", half[1:])}},
+		"deleted":  {after: []step{remove("key", true)}},
+		"cleared":  {after: []step{clearAll()}},
+	} {
+		t.Run("the owner neither changes nor keeps a value that was "+name, func(t *testing.T) {
+			store := newRunning(t, budget)
+			do(t, store, test.before...)
+			value := []byte(half)
+			if err := store.Put(t.Context(), "key", value); err != test.want {
+				t.Fatalf("Put returned %v, want %v", err, test.want)
+			}
+			do(t, store, test.after...)
+			do(t, store, put("key", "other"))
+			if string(value) != half {
+				t.Errorf("the value that was read has changed to %.20q", value)
+			}
+			pointer := weak.Make(&value[0])
+			value = nil
+			runtime.GC()
+			if pointer.Value() != nil {
+				t.Error("the value is still in memory")
+			}
+			runtime.KeepAlive(store)
+		})
+	}
+}
+
+// Guarantee 7. Callers whose contexts are never done ask before Stop, while it waits for
+// the owner, and after it. If one of them waits forever, or the owner does not end, then
+// no goroutine can go on, and synctest panics.
+func TestItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore()
+		ask := func() error { return store.Put(t.Context(), "key", nil) }
+		stop := func() error { store.Stop(); return nil }
+		calls := []<-chan error{begin(ask), begin(stop), begin(stop), begin(ask)}
+		store.run(math.MaxInt64)
+		for _, call := range append(calls, begin(stop)) {
+			<-call
+		}
+		if err := <-begin(ask); err != ErrStopped {
+			t.Errorf("a call after Stop returned %v, want %v", err, ErrStopped)
+		}
+		New(math.MaxInt64).Stop() // the goroutine of New ends
+	})
+}
+
+// Guarantee 8, rule by rule, and then in bytes of memory.
+func TestStoreIsBounded(t *testing.T) {
+	const budget = 1000
+	const slot = slotSize + 1 // of a key of one byte
+	long := func(n int) string { return string(make([]byte, n)) }
+
+	for name, steps := range map[string][]step{
+		"an entry counts its key, its value and a slot": {
+			put(long(500), long(501-slotSize)).fails(ErrFull), put(long(500), long(500-slotSize)),
+		},
+		"every entry counts": {
+			put("k", long(400)), put("l", long(601-2*slot)).fails(ErrFull), put("l", long(600-2*slot)),
+		},
+		"a new value counts in place of the old one": {
+			put("k", long(600)), put("k", long(budget-slot+1)).fails(ErrFull), put("k", long(budget-slot)),
+		},
+		"a deleted key leaves a slot, which counts": {
+			put("k", "1"), put("l", "1"), remove("k", true),
+			put("l", long(budget-slot-slotSize+1)).fails(ErrFull), put("l", long(budget-slot-slotSize)),
+		},
+		"a new key takes the slot of a deleted one": {
+			put("k", "1"), put("l", "1"), remove("k", true), put("m", "1"),
+			put("l", long(budget-2*slot)).fails(ErrFull), put("l", long(budget-2*slot-1)),
+		},
+		"the delete of the last key frees the slots": {
+			put("k", "1"), put("l", "1"), remove("l", true), remove("k", true),
+			put("m", long(budget-slot+1)).fails(ErrFull), put("m", long(budget-slot)),
+		},
+		"a clear frees the slots": {
+			put("k", "1"), put("l", "1"), clearAll(),
+			put("m", long(budget-slot+1)).fails(ErrFull), put("m", long(budget-slot)),
+		},
+		"a full store can be read, and its keys deleted": {
+			put("k", long(budget-slot)), put("l", "").fails(ErrFull), get("k", long(budget-slot)), remove("k", true), put("l", "1"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) { do(t, newRunning(t, budget), steps...) })
+	}
+
+	for budget, steps := range map[int64][]step{
+		math.MinInt64: {put("", "").fails(ErrFull), missing(""), clearAll()},
+		0:             {put("", "").fails(ErrFull), missing(""), clearAll()},
+		slotSize:      {put("", "1").fails(ErrFull), put("k", "").fails(ErrFull), put("", "")},
+		math.MaxInt64: {put("k", long(1<<20)), put("l", long(1<<20)), put("k", "1")},
+	} {
+		t.Run(fmt.Sprintf("a budget of %d bytes", budget), func(t *testing.T) { do(t, newRunning(t, budget), steps...) })
+	}
+
+	for name, use := range map[string]func(table *table, check func()){
+		"with values of one byte":    func(table *table, check func()) { fill(table, 100_000, 1, check) },
+		"with values of 100 bytes":   func(table *table, check func()) { fill(table, 20_000, 100, check) },
+		"with values of 5,000 bytes": func(table *table, check func()) { fill(table, 2_000, 5_000, check) },
+		"after keys came and went": func(table *table, check func()) {
+			for i := range 200_000 {
+				table.put(strconv.Itoa(i), []byte("v"))
+				table.delete(strconv.Itoa(i - 5_000))
+			}
+		},
+		"after deletes": func(table *table, check func()) {
+			fill(table, 50_000, 1, check)
+			for i := range 49_999 {
+				table.delete(strconv.Itoa(i))
+			}
+			check()
+			table.delete(strconv.Itoa(49_999)) // the last key
+			table.put("other", make([]byte, 100_000))
+		},
+	} {
+		t.Run("the count covers the memory that the table takes, up to an eighth, "+name, func(t *testing.T) {
+			before := heap()
+			table := newTable(math.MaxInt64)
+			check := func() {
+				t.Helper()
+				counted := table.bytes + int64(table.slots)*slotSize
+				if taken := heap() - before; taken > counted+counted/8 {
+					t.Errorf("%d keys take %d bytes, and count %d", len(table.values), taken, counted)
+				}
+			}
+			use(table, check)
+			check()
+			runtime.KeepAlive(table)
+		})
+	}
+}
+
+// fill puts keys with values of size bytes into table. It calls check now and then.
+func fill(table *table, keys, size int, check func()) {
+	for i := range keys {
+		table.put(strconv.Itoa(i), make([]byte, size))
+		if i >= 10_000 && i%3989 == 0 { // with few keys, other memory matters more
+			check()
+		}
+	}
+}
+
+// heap returns the size in bytes of all objects in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // collects what sync.Pools have kept in the first round
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
