@@ -28,7 +28,8 @@ import (
 // map, so this test reads the source. The race detector finds what it does not see.
 func TestOneOwner(t *testing.T) {
 	for _, dir := range []string{".", "..", "../httpapi"} {
-		eachFile(t, dir, func(name string, file *ast.File, refuse func(node ast.Node, advice string)) {
+		files, refuse := parse(t, dir)
+		for name, file := range files {
 			var shared token.Pos // the end of the structs, channel types and go statements so far
 			for node := range ast.Preorder(file) {
 				switch node := node.(type) {
@@ -57,28 +58,25 @@ func TestOneOwner(t *testing.T) {
 					}
 				}
 			}
-		})
+		}
 	}
 }
 
-// eachFile calls check with each file in dir that is no test, and with a function that
-// refuses a node of that file.
-func eachFile(t *testing.T, dir string, check func(name string, file *ast.File, refuse func(node ast.Node, advice string))) {
+// parse returns the files in dir that are no tests, by their names, and a function that
+// reports an error at a node.
+func parse(t *testing.T, dir string) (files map[string]*ast.File, refuse func(node ast.Node, advice string)) {
 	t.Helper()
-	paths, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+	fset, files := token.NewFileSet(), make(map[string]*ast.File)
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
+		if name := filepath.Base(path); err == nil && !strings.HasSuffix(name, "_test.go") {
+			files[name], err = parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
 		}
-		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		check(filepath.Base(path), file, func(node ast.Node, advice string) {
-			t.Errorf("%s: %s", fset.Position(node.Pos()), advice)
-		})
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files, func(node ast.Node, advice string) { t.Errorf("%s: %s", fset.Position(node.Pos()), advice) }
 }
 
 // Guarantee 2, first for the caller, whose owner the test plays, and then for the owner.
@@ -216,12 +214,13 @@ func TestOwnerNeverWaits(t *testing.T) {
 	})
 
 	t.Run("for I/O, a lock or a loop over the keys", func(t *testing.T) {
-		eachFile(t, ".", func(name string, file *ast.File, refuse func(node ast.Node, advice string)) {
+		files, refuse := parse(t, ".")
+		for name, file := range files {
 			for node := range ast.Preorder(file) {
 				switch node := node.(type) {
 				case *ast.ImportSpec:
 					if !slices.Contains([]string{`"context"`, `"errors"`}, node.Path.Value) {
-						refuse(node, "the owner works in memory: leave I/O, locks and timers to other packages")
+						refuse(node, "the owner works in memory: leave what waits for I/O, locks or time to other packages")
 					}
 				case *ast.ForStmt, *ast.RangeStmt:
 					if name == "table.go" {
@@ -229,7 +228,7 @@ func TestOwnerNeverWaits(t *testing.T) {
 					}
 				}
 			}
-		})
+		}
 	})
 
 	t.Run("for a clear, which replaces the map", func(t *testing.T) {
@@ -354,37 +353,26 @@ func TestStoreIsBounded(t *testing.T) {
 	const slot = slotSize + 1 // of a key of one byte
 	long := func(n int) string { return string(make([]byte, n)) }
 
-	for name, steps := range map[string][]step{
-		"an entry counts its key, its value and a slot": {
-			put(long(500), long(501-slotSize)).fails(ErrFull), put(long(500), long(500-slotSize)),
-		},
-		"every entry counts": {
-			put("k", long(400)), put("l", long(601-2*slot)).fails(ErrFull), put("l", long(600-2*slot)),
-		},
-		"a new value counts in place of the old one": {
-			put("k", long(600)), put("k", long(budget-slot+1)).fails(ErrFull), put("k", long(budget-slot)),
-		},
-		"a deleted key leaves a slot, which counts": {
-			put("k", "1"), put("l", "1"), remove("k", true),
-			put("l", long(budget-slot-slotSize+1)).fails(ErrFull), put("l", long(budget-slot-slotSize)),
-		},
-		"a new key takes the slot of a deleted one": {
-			put("k", "1"), put("l", "1"), remove("k", true), put("m", "1"),
-			put("l", long(budget-2*slot)).fails(ErrFull), put("l", long(budget-2*slot-1)),
-		},
-		"the delete of the last key frees the slots": {
-			put("k", "1"), put("l", "1"), remove("l", true), remove("k", true),
-			put("m", long(budget-slot+1)).fails(ErrFull), put("m", long(budget-slot)),
-		},
-		"a clear frees the slots": {
-			put("k", "1"), put("l", "1"), clearAll(),
-			put("m", long(budget-slot+1)).fails(ErrFull), put("m", long(budget-slot)),
-		},
-		"a full store can be read, and its keys deleted": {
-			put("k", long(budget-slot)), put("l", "").fails(ErrFull), get("k", long(budget-slot)), remove("k", true), put("l", "1"),
-		},
+	for _, test := range []struct {
+		rule   string
+		before []step
+		key    string
+		fits   int // the largest value that the store then takes for key
+	}{
+		{"an entry counts its key, its value and a slot", nil, "four", budget - len("four") - slotSize},
+		{"every entry counts", []step{put("k", long(400))}, "l", budget - 400 - 2*slot},
+		{"a new value counts in place of the old one", []step{put("k", long(600))}, "k", budget - slot},
+		{"a deleted key leaves a slot, which counts", []step{put("k", ""), put("l", ""), remove("k", true)}, "l", budget - slotSize - slot},
+		{"a new key takes the slot of a deleted one", []step{put("k", ""), put("l", ""), remove("k", true)}, "m", budget - 2*slot},
+		{"the delete of the last key frees the slots", []step{put("k", "1"), put("l", "1"), remove("l", true), remove("k", true)}, "m", budget - slot},
+		{"a clear frees the slots", []step{put("k", "1"), put("l", "1"), clearAll()}, "m", budget - slot},
 	} {
-		t.Run(name, func(t *testing.T) { do(t, newRunning(t, budget), steps...) })
+		t.Run(test.rule, func(t *testing.T) {
+			store := newRunning(t, budget)
+			do(t, store, test.before...)
+			do(t, store, put(test.key, long(test.fits+1)).fails(ErrFull), put(test.key, long(test.fits)))
+			do(t, store, put("new", "").fails(ErrFull), get(test.key, long(test.fits)), remove(test.key, true)) // a full store
+		})
 	}
 
 	for budget, steps := range map[int64][]step{
@@ -396,10 +384,20 @@ func TestStoreIsBounded(t *testing.T) {
 		t.Run(fmt.Sprintf("a budget of %d bytes", budget), func(t *testing.T) { do(t, newRunning(t, budget), steps...) })
 	}
 
+	fill := func(keys, size int) func(*table, func()) {
+		return func(table *table, check func()) {
+			for i := range keys {
+				table.put(strconv.Itoa(i), make([]byte, size))
+				if i >= 10_000 && i%3989 == 0 { // with few keys, other memory matters more
+					check()
+				}
+			}
+		}
+	}
 	for name, use := range map[string]func(table *table, check func()){
-		"with values of one byte":    func(table *table, check func()) { fill(table, 100_000, 1, check) },
-		"with values of 100 bytes":   func(table *table, check func()) { fill(table, 20_000, 100, check) },
-		"with values of 5,000 bytes": func(table *table, check func()) { fill(table, 2_000, 5_000, check) },
+		"with values of one byte":    fill(100_000, 1),
+		"with values of 100 bytes":   fill(20_000, 100),
+		"with values of 5,000 bytes": fill(2_000, 5_000),
 		"after keys came and went": func(table *table, check func()) {
 			for i := range 200_000 {
 				table.put(strconv.Itoa(i), []byte("v"))
@@ -407,7 +405,7 @@ func TestStoreIsBounded(t *testing.T) {
 			}
 		},
 		"after deletes": func(table *table, check func()) {
-			fill(table, 50_000, 1, check)
+			fill(50_000, 1)(table, check)
 			for i := range 49_999 {
 				table.delete(strconv.Itoa(i))
 			}
@@ -430,16 +428,6 @@ func TestStoreIsBounded(t *testing.T) {
 			check()
 			runtime.KeepAlive(table)
 		})
-	}
-}
-
-// fill puts keys with values of size bytes into table. It calls check now and then.
-func fill(table *table, keys, size int, check func()) {
-	for i := range keys {
-		table.put(strconv.Itoa(i), make([]byte, size))
-		if i >= 10_000 && i%3989 == 0 { // with few keys, other memory matters more
-			check()
-		}
 	}
 }
 

@@ -23,34 +23,32 @@ func FuzzTable(f *testing.F) {
 		for ; len(script) >= 3; script = script[3:] {
 			key, value := strconv.Itoa(int(script[1]%16)), string(make([]byte, script[2]))
 			old, exists := stored[key]
+			after := maps.Clone(stored)
+			after[key] = value
+			var wantPut, wantCreate error
+			if sum(after)+max(slots, len(after))*slotSize > budget {
+				wantPut = ErrFull
+			}
+			if wantCreate = wantPut; exists {
+				wantCreate = ErrExists
+			}
+
+			var got, want any
 			switch call := script[0] % 16; {
-			case call < 8: // put, or create
-				after := maps.Clone(stored)
-				after[key] = value
-				var want error
-				if exists && call < 3 {
-					want = ErrExists
-				} else if sum(after)+max(slots, len(after))*slotSize > budget {
-					want = ErrFull
-				} else {
+			case call < 6:
+				if got, want = any(table.put(key, []byte(value))), any(wantPut); want == nil {
 					stored = after
 				}
-				update := table.put
-				if call < 3 {
-					update = table.create
-				}
-				if err := update(key, []byte(value)); err != want {
-					t.Fatalf("put or create of %q returned %v, want %v", key, err, want)
+			case call < 9:
+				if got, want = any(table.create(key, []byte(value))), any(wantCreate); want == nil {
+					stored = after
 				}
 			case call < 12:
+				got, want = table.delete(key), exists
 				delete(stored, key)
-				if found := table.delete(key); found != exists {
-					t.Fatalf("delete(%q) = %t, want %t", key, found, exists)
-				}
 			case call < 15:
-				if got, found := table.get(key); found != exists || string(got) != old {
-					t.Fatalf("get(%q) = %q, %t; want %q, %t", key, got, found, old, exists)
-				}
+				value, found := table.get(key)
+				got, want = [2]any{string(value), found}, [2]any{old, exists}
 			default:
 				table.clear()
 				clear(stored)
@@ -59,9 +57,9 @@ func FuzzTable(f *testing.F) {
 			if slots = max(slots, len(stored)); len(stored) == 0 {
 				slots = 0
 			}
-			if table.bytes != int64(sum(stored)) || table.slots != slots || len(table.values) != len(stored) {
-				t.Fatalf("the table counts %d bytes, %d slots and %d keys, want %d, %d and %d",
-					table.bytes, table.slots, len(table.values), sum(stored), slots, len(stored))
+			gotSize, wantSize := [3]int{len(table.values), int(table.bytes), table.slots}, [3]int{len(stored), sum(stored), slots}
+			if got != want || gotSize != wantSize {
+				t.Fatalf("%v, key %q: got %v, want %v; keys, bytes and slots %v, want %v", script[:3], key, got, want, gotSize, wantSize)
 			}
 		}
 	})

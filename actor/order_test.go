@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
@@ -83,6 +85,7 @@ func checkOrder(t *testing.T, order []event) {
 	store := newStore()
 	owner := slowOwner{hold: make(chan struct{})}
 	stopReturned := false
+	gets := make(chan struct{}, 1) // has a token while caller 3 or 4 gets
 	var all [5]caller
 	for i := range all {
 		all[i] = caller{ctx: context.Background(), got: errWaiting, want: errWaiting}
@@ -90,20 +93,23 @@ func checkOrder(t *testing.T, order []event) {
 			all[i].ctx, all[i].cancel = context.WithCancel(context.Background())
 		}
 	}
-	thirdReturned := make(chan struct{})
 
 	for n, event := range order {
 		switch c := &all[event.caller]; event.name {
 		case "call":
 			c.called = true
-			switch event.caller {
-			case 1, 2:
-				go func() { c.got = store.Create(c.ctx, "key", []byte{byte(event.caller)}) }()
-			case 3:
-				go func() { c.got = getKey(store); close(thirdReturned) }()
-			case 4:
-				go func() { <-thirdReturned; c.got = getKey(store) }()
-			}
+			go func() {
+				if event.caller <= 2 {
+					c.got = store.Create(c.ctx, "key", strconv.AppendInt(nil, int64(event.caller), 10))
+					return
+				}
+				gets <- struct{}{}
+				value, _, err := store.Get(c.ctx, "key")
+				if c.got = string(value); err != nil {
+					c.got = err
+				}
+				<-gets
+			}()
 		case "cancel":
 			c.cancel()
 		case "start":
@@ -119,7 +125,7 @@ func checkOrder(t *testing.T, order []event) {
 		for i := 1; i < len(all); i++ {
 			c := &all[i]
 			if c.want == errWaiting && (i < 4 || all[3].want != errWaiting) {
-				c.want = owner.result(c, byte(i))
+				c.want = owner.result(c, strconv.Itoa(i))
 			}
 			if c.got != c.want {
 				t.Fatalf("after the events %v, caller %d has: %v; want: %v", order[:n+1], i, c.got, c.want)
@@ -135,24 +141,12 @@ func checkOrder(t *testing.T, order []event) {
 	}
 }
 
-// getKey returns the value of the key as a number, 0 if there is none, or an error.
-func getKey(store *Store) any {
-	value, found, err := store.Get(context.Background(), "key")
-	switch {
-	case err != nil:
-		return err
-	case !found:
-		return byte(0)
-	}
-	return value[0]
-}
-
 // A slowOwner is the owner of the store, and a goroutine in front of it that passes on
 // each request after a pause.
 type slowOwner struct {
 	hold     chan struct{} // closed by the event reply
 	replied  bool          // hold is closed
-	received []byte        // callers, in the order in which their requests were received
+	received string        // the numbers of callers, in the order in which it received their requests
 	ended    bool          // run has returned
 }
 
@@ -163,11 +157,11 @@ func (o *slowOwner) run(store *Store) {
 		req := <-store.requests
 		switch {
 		case req.op == opCreate:
-			o.received = append(o.received, req.value[0])
-		case req.op == opGet && !slices.Contains(o.received, 3):
-			o.received = append(o.received, 3)
+			o.received += string(req.value)
+		case req.op == opGet && !strings.Contains(o.received, "3"):
+			o.received += "3"
 		case req.op == opGet:
-			o.received = append(o.received, 4)
+			o.received += "4"
 		}
 		<-o.hold
 		owner.requests <- req
@@ -178,26 +172,22 @@ func (o *slowOwner) run(store *Store) {
 }
 
 // result returns what the call of c, which has number i, must have returned by now.
-func (o *slowOwner) result(c *caller, i byte) any {
-	turn := slices.Index(o.received, i)
+func (o *slowOwner) result(c *caller, i string) any {
+	before, _, received := strings.Cut(o.received, i)
+	created := strings.IndexAny(before, "12") // linearizable: the first Create that is received succeeds
 	switch {
-	case !c.called:
-		return errWaiting
-	case turn >= 0 && !o.replied:
+	case !c.called, received && !o.replied:
 		return errWaiting // received means done, even if the context is canceled
-	case turn >= 0: // linearizable: the first that creates the key succeeds, and then all get its value
-		created := slices.IndexFunc(o.received[:turn], func(i byte) bool { return i <= 2 })
-		switch {
-		case i <= 2 && created < 0:
-			return nil
-		case i <= 2:
-			return ErrExists
-		case created < 0:
-			return byte(0)
-		}
-		return o.received[created]
+	case received && i <= "2" && created < 0:
+		return nil
+	case received && i <= "2":
+		return ErrExists
+	case received && created < 0:
+		return ""
+	case received:
+		return before[created : created+1]
 	case c.ctx.Err() != nil:
-		return context.Canceled // the request was not sent, and never takes effect
+		return context.Canceled // an error means no effect: no caller ever gets this value
 	case o.ended:
 		return ErrStopped // it ends
 	}
