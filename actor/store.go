@@ -15,7 +15,7 @@
 // # Guarantees
 //
 // The code names a guarantee where it keeps it. A test with the name of the
-// guarantee fails when it is broken.
+// guarantee, in guarantees_test.go, fails when it is broken.
 //
 //  1. One owner. The map is a local variable of the owner's loop: no other
 //     goroutine can reach it.
@@ -56,9 +56,11 @@ var (
 
 // A Store maps keys to values. Any goroutine may call its methods at any time.
 //
-// A method returns the error of its context if the context is done before the owner
-// receives the request, and ErrStopped if the owner has ended. Then the request was
-// not sent.
+// A method returns the error of its context if the context is done before the call. If
+// the context is done later, while the method waits to send its request, the method
+// returns that error, or it sends the request after all, because the owner was ready to
+// receive. It returns ErrStopped if the owner has ended. After either error, the request
+// was not sent.
 type Store struct {
 	requests chan request  // from callers to the owner
 	stopped  chan struct{} // closed when the owner has ended
