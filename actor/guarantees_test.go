@@ -344,7 +344,7 @@ func TestItEnds(t *testing.T) {
 		store := newStore()
 		ask := func() error { return store.Put(t.Context(), "key", nil) }
 		stop := func() error { store.Stop(); return nil }
-		calls := []<-chan error{begin(ask), begin(stop), begin(stop), begin(ask)}
+		calls := []<-chan error{begin(ask), begin(stop), begin(ask), begin(stop)}
 		store.run(math.MaxInt64)
 		for _, call := range append(calls, begin(stop)) {
 			<-call
