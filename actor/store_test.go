@@ -86,6 +86,7 @@ func clearAll() step {
 
 // TestMethods shows what the methods do, one call after another.
 func TestMethods(t *testing.T) {
+	putNil := step{call: func(ctx context.Context, s *Store) error { return s.Put(ctx, "a", nil) }}
 	for name, steps := range map[string][]step{
 		"a new store is empty":         {missing("a"), remove("a", false), clearAll()},
 		"Put stores and replaces":      {put("a", "1"), put("b", "2"), put("a", "3"), get("a", "3"), get("b", "2")},
@@ -93,7 +94,7 @@ func TestMethods(t *testing.T) {
 		"Delete removes one key, once": {put("a", "1"), put("b", "2"), get("a", "1"), remove("a", true), missing("a"), get("b", "2"), remove("a", false)},
 		"Clear removes every key":      {put("a", "1"), put("b", "2"), get("a", "1"), clearAll(), missing("a"), missing("b"), put("a", "3"), get("a", "3")},
 		"a key may be empty":           {put("", "1"), get("", "1"), missing("a"), remove("", true), missing("")},
-		"a value may be empty":         {put("a", ""), get("a", ""), create("a", "1").fails(ErrExists), remove("a", true)},
+		"a value may be empty":         {put("a", ""), get("a", ""), putNil, get("a", ""), create("a", "1").fails(ErrExists), remove("a", true)},
 	} {
 		t.Run(name, func(t *testing.T) { do(t, newRunning(t, math.MaxInt64), steps...) })
 	}
