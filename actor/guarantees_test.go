@@ -102,19 +102,21 @@ func TestReceivedMeansDone(t *testing.T) {
 	})
 
 	t.Run("the owner processes a request once, and replies once", func(t *testing.T) {
-		store := New(math.MaxInt64)
-		created, deleted := make(chan reply, 2), make(chan reply, 2)
-		store.requests <- request{op: opCreate, key: "key", replyTo: created}
-		store.requests <- request{op: opDelete, key: "key", replyTo: deleted}
-		store.Stop()
-		for _, replies := range []chan reply{created, deleted} {
-			if len(replies) != 1 {
-				t.Fatalf("the owner replied %d times, want once", len(replies))
+		synctest.Test(t, func(t *testing.T) {
+			store := New(math.MaxInt64)
+			created, deleted := make(chan reply, 2), make(chan reply, 2)
+			store.requests <- request{op: opCreate, key: "key", replyTo: created}
+			store.requests <- request{op: opDelete, key: "key", replyTo: deleted}
+			store.Stop()
+			for _, replies := range []chan reply{created, deleted} {
+				if len(replies) != 1 {
+					t.Fatalf("the owner replied %d times, want once", len(replies))
+				}
 			}
-		}
-		if err, found := (<-created).err, (<-deleted).found; err != nil || !found {
-			t.Errorf("Create returned %v, and Delete %t, as if the owner had processed a request twice", err, found)
-		}
+			if err, found := (<-created).err, (<-deleted).found; err != nil || !found {
+				t.Errorf("Create returned %v, and Delete %t, as if the owner had processed a request twice", err, found)
+			}
+		})
 	})
 }
 
@@ -368,7 +370,7 @@ func TestStoreIsBounded(t *testing.T) {
 		key    string
 		fits   int // the largest value that the store then takes for key
 	}{
-		{"an entry counts its key, its value and a slot", nil, "four", budget - len("four") - slotSize},
+		{"an entry counts its key, its value and a slot", nil, "four", budget - len("four") - 128},
 		{"every entry counts", []step{put("k", long(400))}, "l", budget - 400 - 2*slot},
 		{"a new value counts in place of the old one", []step{put("k", long(600))}, "k", budget - slot},
 		{"a deleted key leaves a slot, which counts", []step{put("k", ""), put("l", ""), remove("k", true)}, "l", budget - slotSize - slot},
