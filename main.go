@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -36,13 +37,11 @@ const (
 	endTimeout      = 4500 * time.Millisecond
 )
 
-// gcPercent is how much the heap grows before the garbage collector runs, in percent
-// of what is in use. With the default of 100 the collector runs often while the store
-// is small: a GET of 11 bytes takes 11 % more CPU time.
-const gcPercent = 400
+// ownFiles is how many open files are left for other things than connections.
+const ownFiles = 16
 
 func main() {
-	signals := make(chan os.Signal, 2)
+	signals := make(chan os.Signal, 1) // for the first one: further signals change nothing
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(sig) { // a shell ignores SIGINT for its background jobs
 			signal.Notify(signals, sig)
@@ -50,53 +49,68 @@ func main() {
 	}
 	signal.Ignore(syscall.SIGPIPE) // if nothing reads stderr any more, the server goes on
 
-	system := systemMemory(os.DirFS("/"))
-	goLimit := debug.SetMemoryLimit(-1) // GOMEMLIMIT; -1 changes nothing
-	cfg, err := parseFlags(os.Args[1:], min(system, goLimit), os.Stderr)
+	system := readSystem(os.DirFS("/"))
+	room := setCollector(system)
+	cfg, err := parseFlags(os.Args[1:], system, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return
 	case err != nil:
 		os.Exit(2)
 	}
-	debug.SetMemoryLimit(min(system/8*5, goLimit)) // the shares of values; see parseFlags
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 
-	if err := run(cfg, signals, os.Stderr); err != nil {
+	listener, err := net.Listen("tcp", cfg.addr)
+	if err == nil {
+		err = run(listener, cfg, signals, os.Stderr)
+	}
+	runtime.KeepAlive(room)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "kvactor:", err)
 		os.Exit(1)
 	}
+}
+
+// setCollector sets the limit of the garbage collector, and returns a slice that the
+// caller keeps reachable and never touches. The slice takes no memory, but the heap may
+// grow by its size between two collections even if the store is small, which saves PERCENT of
+// the CPU time of a GET of 11 bytes.
+func setCollector(system system) (room []byte) {
+	room = make([]byte, min(16<<20, system.memory/16))
+	debug.SetMemoryLimit(system.gcLimit + int64(len(room))) // the limit counts the slice, too
+	return room
 }
 
 type config struct {
 	addr          string
 	maxStoreBytes int64
 	http          httpapi.Config
+	limits        []string // what the log says about them, line by line
 }
 
 // parseFlags returns the configuration that args, the arguments of the command line,
-// ask for. Memory is what the process may use, in bytes, or math.MaxInt64 if that is
-// unknown, and decides the defaults. If args are wrong or ask for help, parseFlags says
-// so on stderr and returns an error.
+// ask for. If args are wrong or ask for help, parseFlags says so on stderr and returns an
+// error.
 //
-// The memory is divided like this: 3/8 for what is stored, 1/8 for large values that
-// arrive, 1/8 for those that leave, 1/4 for connections, and 1/8 for the rest.
-func parseFlags(args []string, memory int64, stderr io.Writer) (cfg config, err error) {
-	if memory == math.MaxInt64 {
+// The memory of the system decides the defaults. It is divided like this: 3/8 for what is
+// stored, 1/8 for large values that arrive, 1/8 for those that leave, 1/4 for connections,
+// and 1/8 for the rest.
+func parseFlags(args []string, system system, stderr io.Writer) (cfg config, err error) {
+	memory, known := system.memory, system.memory < math.MaxInt64
+	if !known {
 		memory = 1 << 30
 	}
-	inflight := memory / 8
+	forStore, forFlight := max(1, memory/8*3), max(1, memory/8)
+	forConns := max(1, memory/4/httpapi.ConnBytes)
+	mostConns := max(1, system.openFiles-ownFiles)
 
 	flags := flag.NewFlagSet("kvactor", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.addr, "addr", ":8080", "listen on `host:port`")
-	flags.Int64Var(&cfg.http.MaxValueBytes, "max-value-bytes", max(1, min(64<<20, inflight/2)),
+	flags.Int64Var(&cfg.http.MaxValueBytes, "max-value-bytes", max(1, min(64<<20, forFlight/2)),
 		"refuse a value of more than `n` bytes")
-	flags.Int64Var(&cfg.maxStoreBytes, "max-store-bytes", max(1, memory/8*3),
+	flags.Int64Var(&cfg.maxStoreBytes, "max-store-bytes", forStore,
 		"store at most `n` bytes of keys and values, with 128 for each key")
-	flags.IntVar(&cfg.http.MaxConns, "max-conns", int(max(1, memory/4/httpapi.ConnBytes)),
+	flags.IntVar(&cfg.http.MaxConns, "max-conns", int(min(forConns, mostConns)),
 		"keep at most `n` connections open; others wait")
 	flags.BoolVar(&cfg.http.Quiet, "quiet", false, "do not log a line for each request")
 	if err := flags.Parse(args); err != nil {
@@ -113,41 +127,58 @@ func parseFlags(args []string, memory int64, stderr io.Writer) (cfg config, err 
 		err = errors.New("-max-value-bytes must be at least 1")
 	case cfg.maxStoreBytes < 1:
 		err = errors.New("-max-store-bytes must be at least 1")
+	case cfg.maxStoreBytes > system.memory:
+		err = fmt.Errorf("-max-store-bytes is %d, but the process may use only %d bytes of memory", cfg.maxStoreBytes, memory)
 	case cfg.http.MaxConns < 1:
 		err = errors.New("-max-conns must be at least 1")
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "kvactor:", err)
+		return cfg, err
 	}
 
-	cfg.http.MaxValueBytes = max(1, min(cfg.http.MaxValueBytes, memory/2)) // so that one fits
-	cfg.http.MaxInflightBytes = max(inflight, cfg.http.MaxValueBytes)
-	return cfg, err
+	var notes []string
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if half := max(1, memory/2); known && cfg.http.MaxValueBytes > half {
+		note("-max-value-bytes is not %d, because that is more than half of the memory", cfg.http.MaxValueBytes)
+		cfg.http.MaxValueBytes = half
+	}
+	cfg.http.MaxInflightBytes = max(forFlight, cfg.http.MaxValueBytes)
+	if cfg.http.MaxInflightBytes > forFlight {
+		note("in flight are not %d bytes each way, because a value of -max-value-bytes must fit", forFlight)
+	}
+	if known && cfg.maxStoreBytes > forStore {
+		note("-max-store-bytes is more than %d, its share of the memory, so the memory may not suffice", forStore)
+	}
+	if int64(cfg.http.MaxConns) >= mostConns {
+		note("-max-conns is at most %d, because the process may open only %d files", mostConns, system.openFiles)
+		cfg.http.MaxConns = int(mostConns)
+	}
+	if known && int64(cfg.http.MaxConns) > forConns {
+		note("-max-conns is more than %d, its share of the memory, so the memory may not suffice", forConns)
+	}
+	inForce := fmt.Sprintf("-max-value-bytes=%d -max-store-bytes=%d -max-conns=%d GOMEMLIMIT=%d, %d bytes in flight each way",
+		cfg.http.MaxValueBytes, cfg.maxStoreBytes, cfg.http.MaxConns, system.gcLimit, cfg.http.MaxInflightBytes)
+	cfg.limits = append([]string{inForce}, notes...)
+	return cfg, nil
 }
 
 // run serves until a signal arrives, and then ends what it has started in the order in
-// which that is safe: the requests, the store, the log. A second signal ends the
-// process at once.
-func run(cfg config, signals chan os.Signal, stderr io.Writer) error {
-	listener, err := net.Listen("tcp", cfg.addr)
-	if err != nil {
-		return err
-	}
+// which that is safe: the requests, the store, the log.
+func run(listener net.Listener, cfg config, signals <-chan os.Signal, stderr io.Writer) (err error) {
 	log := httpapi.NewLog(stderr)
 	store := actor.New(cfg.maxStoreBytes)
 	server := httpapi.NewServer(listener, store, log, cfg.http)
 	log.Print("Server listening on " + address(listener.Addr().(*net.TCPAddr)))
-	log.Print(limits(cfg))
+	for _, line := range cfg.limits {
+		log.Print("Limits: " + line)
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve() }()
 
 	select {
 	case err = <-failed:
 	case <-signals:
-		signal.Stop(signals)
-		if len(signals) > 0 {
-			return errors.New("stopped by a second signal")
-		}
 		log.Print("Server stopping")
 	}
 
@@ -175,10 +206,23 @@ func address(addr *net.TCPAddr) string {
 	return addr.String()
 }
 
-// limits returns the limits in force, in the form of the log.
-func limits(cfg config) string {
-	return fmt.Sprintf("Limits: -max-value-bytes=%d -max-store-bytes=%d -max-conns=%d GOMEMLIMIT=%d, %d bytes in flight each way",
-		cfg.http.MaxValueBytes, cfg.maxStoreBytes, cfg.http.MaxConns, debug.SetMemoryLimit(-1), cfg.http.MaxInflightBytes)
+// A system is what the machine, the container and the environment let the process use. A
+// figure that is unknown is math.MaxInt64.
+type system struct {
+	memory    int64 // in bytes
+	gcLimit   int64 // of the garbage collector, in bytes
+	openFiles int64
+}
+
+// readSystem reads what the process may use. Root is the root of the file system.
+func readSystem(root fs.FS) system {
+	memory := systemMemory(root)
+	goLimit := debug.SetMemoryLimit(-1) // GOMEMLIMIT; -1 changes nothing
+	return system{
+		memory:    min(memory, goLimit),
+		gcLimit:   min(memory/8*5, goLimit), // the shares of values; see parseFlags
+		openFiles: number(root, "proc/self/limits", "Max open files"),
+	}
 }
 
 // systemMemory returns how much memory the process may use, in bytes: the memory of the
@@ -202,6 +246,9 @@ func systemMemory(root fs.FS) int64 {
 			switch {
 			case fields[1] == "":
 				memory = min(memory, number(root, path.Join("sys/fs/cgroup", group, "memory.max"), ""))
+				if high := number(root, path.Join("sys/fs/cgroup", group, "memory.high"), ""); high > 0 {
+					memory = min(memory, high) // the kernel slows down a group that has more
+				}
 			case slices.Contains(strings.Split(fields[1], ","), "memory"):
 				memory = min(memory, number(root, path.Join("sys/fs/cgroup/memory", group, "memory.stat"), "hierarchical_memory_limit"))
 			}
