@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,8 +149,8 @@ func compare(b *testing.B, l, other *loaded, name string) {
 }
 
 // listen begins the server of a role other than kvactor, with the flags of kvactor.
-func listen() (net.Listener, config) {
-	cfg, err := parseFlags(os.Args[1:], systemMemory(os.DirFS("/")), os.Stderr)
+func listen(system system) (net.Listener, config) {
+	cfg, err := parseFlags(os.Args[1:], system, os.Stderr)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func listen() (net.Listener, config) {
 
 // serveFloor serves the value that was put last, whatever its key.
 func serveFloor() {
-	listener, _ := listen()
+	listener, _ := listen(readSystem(os.DirFS("/")))
 	var stored atomic.Pointer[[]byte]
 	server := http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
@@ -195,10 +195,13 @@ func serveFloor() {
 
 // serveTwin serves the same API as the server does, from a lockedStore.
 func serveTwin() {
-	debug.SetGCPercent(gcPercent) // as in main
-	listener, cfg := listen()
+	system := readSystem(os.DirFS("/"))
+	room := setCollector(system)
+	listener, cfg := listen(system)
 	store := &lockedStore{values: make(map[string][]byte)}
-	log.Fatal(httpapi.NewServer(listener, store, httpapi.NewLog(os.Stderr), cfg.http).Serve())
+	err := httpapi.NewServer(listener, store, httpapi.NewLog(os.Stderr), cfg.http).Serve()
+	runtime.KeepAlive(room)
+	log.Fatal(err)
 }
 
 // A lockedStore is a store with a lock, for the requests of a benchmark.

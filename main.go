@@ -37,9 +37,6 @@ const (
 	endTimeout      = 4500 * time.Millisecond
 )
 
-// ownFiles is how many open files are left for other things than connections.
-const ownFiles = 16
-
 func main() {
 	signals := make(chan os.Signal, 1) // for the first one: further signals change nothing
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
@@ -84,7 +81,7 @@ type config struct {
 	addr          string
 	maxStoreBytes int64
 	http          httpapi.Config
-	limits        []string // what the log says about them, line by line
+	limits        []string // lines of the log about the limits
 }
 
 // parseFlags returns the configuration that args, the arguments of the command line,
@@ -95,22 +92,20 @@ type config struct {
 // stored, 1/8 for large values that arrive, 1/8 for those that leave, 1/4 for connections,
 // and 1/8 for the rest.
 func parseFlags(args []string, system system, stderr io.Writer) (cfg config, err error) {
-	memory, known := system.memory, system.memory < math.MaxInt64
-	if !known {
+	memory := system.memory
+	if memory == math.MaxInt64 {
 		memory = 1 << 30
 	}
-	forStore, forFlight := max(1, memory/8*3), max(1, memory/8)
-	forConns := max(1, memory/4/httpapi.ConnBytes)
-	mostConns := max(1, system.openFiles-ownFiles)
+	cfg.http.MaxInflightBytes = max(1, memory/8)
 
 	flags := flag.NewFlagSet("kvactor", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.addr, "addr", ":8080", "listen on `host:port`")
-	flags.Int64Var(&cfg.http.MaxValueBytes, "max-value-bytes", max(1, min(64<<20, forFlight/2)),
+	flags.Int64Var(&cfg.http.MaxValueBytes, "max-value-bytes", max(1, min(64<<20, memory/16)),
 		"refuse a value of more than `n` bytes")
-	flags.Int64Var(&cfg.maxStoreBytes, "max-store-bytes", forStore,
+	flags.Int64Var(&cfg.maxStoreBytes, "max-store-bytes", max(1, memory/8*3),
 		"store at most `n` bytes of keys and values, with 128 for each key")
-	flags.IntVar(&cfg.http.MaxConns, "max-conns", int(min(forConns, mostConns)),
+	flags.IntVar(&cfg.http.MaxConns, "max-conns", max(1, min(int(memory/4/httpapi.ConnBytes), system.maxConns())),
 		"keep at most `n` connections open; others wait")
 	flags.BoolVar(&cfg.http.Quiet, "quiet", false, "do not log a line for each request")
 	if err := flags.Parse(args); err != nil {
@@ -128,7 +123,7 @@ func parseFlags(args []string, system system, stderr io.Writer) (cfg config, err
 	case cfg.maxStoreBytes < 1:
 		err = errors.New("-max-store-bytes must be at least 1")
 	case cfg.maxStoreBytes > system.memory:
-		err = fmt.Errorf("-max-store-bytes is %d, but the process may use only %d bytes of memory", cfg.maxStoreBytes, memory)
+		err = fmt.Errorf("-max-store-bytes is %d, but the process may use only %d bytes of memory", cfg.maxStoreBytes, system.memory)
 	case cfg.http.MaxConns < 1:
 		err = errors.New("-max-conns must be at least 1")
 	}
@@ -136,31 +131,40 @@ func parseFlags(args []string, system system, stderr io.Writer) (cfg config, err
 		fmt.Fprintln(stderr, "kvactor:", err)
 		return cfg, err
 	}
+	cfg.fit(system)
+	return cfg, nil
+}
 
+// fit changes limits that do not fit the system, or one another. It writes cfg.limits: the
+// limits in force, and a line for each limit that it has changed or that is more than a
+// share of the memory.
+func (cfg *config) fit(system system) {
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
-	if half := max(1, memory/2); known && cfg.http.MaxValueBytes > half {
-		note("-max-value-bytes is not %d, because that is more than half of the memory", cfg.http.MaxValueBytes)
-		cfg.http.MaxValueBytes = half
+
+	if most := max(1, system.memory/2); cfg.http.MaxValueBytes > most {
+		note("-max-value-bytes is not %d, because a value may take half of the memory at most", cfg.http.MaxValueBytes)
+		cfg.http.MaxValueBytes = most
 	}
-	cfg.http.MaxInflightBytes = max(forFlight, cfg.http.MaxValueBytes)
-	if cfg.http.MaxInflightBytes > forFlight {
-		note("in flight are not %d bytes each way, because a value of -max-value-bytes must fit", forFlight)
+	if cfg.http.MaxInflightBytes < cfg.http.MaxValueBytes {
+		note("bytes in flight are more than %d, because a value of -max-value-bytes must fit", cfg.http.MaxInflightBytes)
+		cfg.http.MaxInflightBytes = cfg.http.MaxValueBytes
 	}
-	if known && cfg.maxStoreBytes > forStore {
-		note("-max-store-bytes is more than %d, its share of the memory, so the memory may not suffice", forStore)
+	if share := system.memory / 8 * 3; cfg.maxStoreBytes > share {
+		note("-max-store-bytes is more than %d, 3/8 of the memory, which may not suffice", share)
 	}
-	if int64(cfg.http.MaxConns) >= mostConns {
-		note("-max-conns is at most %d, because the process may open only %d files", mostConns, system.openFiles)
-		cfg.http.MaxConns = int(mostConns)
+	if most := system.maxConns(); cfg.http.MaxConns >= most {
+		note("-max-conns is at most %d, because the process may have %d files open", most, system.openFiles)
+		cfg.http.MaxConns = most
 	}
-	if known && int64(cfg.http.MaxConns) > forConns {
-		note("-max-conns is more than %d, its share of the memory, so the memory may not suffice", forConns)
+	if share := system.memory / 4 / httpapi.ConnBytes; int64(cfg.http.MaxConns) > share {
+		note("-max-conns is more than %d, for 1/4 of the memory, which may not suffice", share)
 	}
-	inForce := fmt.Sprintf("-max-value-bytes=%d -max-store-bytes=%d -max-conns=%d GOMEMLIMIT=%d, %d bytes in flight each way",
-		cfg.http.MaxValueBytes, cfg.maxStoreBytes, cfg.http.MaxConns, system.gcLimit, cfg.http.MaxInflightBytes)
-	cfg.limits = append([]string{inForce}, notes...)
-	return cfg, nil
+
+	cfg.limits = append([]string{fmt.Sprintf(
+		"-max-value-bytes=%d -max-store-bytes=%d -max-conns=%d GOMEMLIMIT=%d, %d bytes in flight each way",
+		cfg.http.MaxValueBytes, cfg.maxStoreBytes, cfg.http.MaxConns, system.gcLimit, cfg.http.MaxInflightBytes,
+	)}, notes...)
 }
 
 // run serves until a signal arrives, and then ends what it has started in the order in
@@ -213,6 +217,10 @@ type system struct {
 	gcLimit   int64 // of the garbage collector, in bytes
 	openFiles int64
 }
+
+// maxConns returns how many connections there may be at most. Each is an open file, and
+// the process needs a few others.
+func (s system) maxConns() int { return int(min(max(1, s.openFiles-16), math.MaxInt)) }
 
 // readSystem reads what the process may use. Root is the root of the file system.
 func readSystem(root fs.FS) system {

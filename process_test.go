@@ -3,19 +3,226 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"math"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kvactor/httpapi/apitest"
 )
+
+// A signal ends the connections that have no request. A request that has begun still gets
+// its response, and the log its last line. One stop may arrive as two signals, at once or
+// one after the other; the second one changes nothing.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		first, second syscall.Signal // second is 0 if there is none
+		pause         time.Duration
+	}{
+		{first: syscall.SIGTERM},
+		{first: syscall.SIGINT},
+		{first: syscall.SIGHUP},
+		{syscall.SIGTERM, syscall.SIGHUP, 0},
+		{syscall.SIGTERM, syscall.SIGHUP, time.Millisecond},
+		{syscall.SIGTERM, syscall.SIGHUP, 20 * time.Millisecond},
+		{syscall.SIGTERM, syscall.SIGTERM, 0}, // timeout signals the process and then its group
+		{syscall.SIGTERM, syscall.SIGTERM, 20 * time.Millisecond},
+		{syscall.SIGINT, syscall.SIGINT, 0},
+		{syscall.SIGINT, syscall.SIGINT, 20 * time.Millisecond},
+	} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
+			if signal.Ignored(test.first) {
+				t.Skip("the tests were started with this signal ignored, as nohup does, and so is the server")
+			}
+			p := kvactor(t)
+			p.readLimits()
+			idle := p.dial()
+			idle.Want("GET", "/health", "", 200, "")
+			uploading := p.beginUpload()
+			p.end(test.first)
+			if test.second != 0 {
+				time.Sleep(test.pause)
+				p.signal(test.second)
+			}
+			idle.WantEnd()
+			if conn, err := net.Dial("tcp", p.addr); err == nil {
+				conn.Close()
+				t.Error("the server accepts a new connection")
+			}
+			uploading.Send("0123456789")
+			uploading.WantResponse("PUT", 200, "")
+			uploading.Close()
+			const want = "GET /health returning 200\nServer stopping\nPUT /kv/a accepted, value=0123456789\nServer stopped\n"
+			if log, err := io.ReadAll(p.log); string(log) != want {
+				t.Errorf("logged %q, %v; want %q", log, err, want)
+			}
+			p.wantExit(0)
+		})
+	}
+}
+
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	t.Parallel()
+	p := launch(t, shell(command("kvactor"), `trap "" INT HUP`))
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		p.signal(sig)
+		for range 100 { // the server would stop soon
+			p.want("GET", "/health", "", 200, "")
+		}
+	}
+	p.end(syscall.SIGTERM)
+	log, _ := io.ReadAll(p.log)
+	if !strings.HasSuffix(string(log), "GET /health returning 200\nServer stopping\nServer stopped\n") {
+		t.Errorf("logged %q", log)
+	}
+	p.wantExit(0)
+}
+
+func TestSignalAfterTheFirstLine(t *testing.T) {
+	t.Parallel()
+	for range 5 {
+		p := kvactor(t)
+		p.end(syscall.SIGTERM)
+		p.wantExit(0)
+	}
+}
+
+// The process ends in time although an upload stalls and nothing reads the log.
+func TestProcessEndsInTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as the end may")
+	}
+	t.Parallel()
+	p := kvactor(t)
+	p.fillLog()
+	p.beginUpload()
+	p.end(syscall.SIGTERM)
+	p.wantExit(0)
+	if rest, _ := io.ReadAll(p.log); strings.Contains(string(rest), "Server stopped\n") {
+		t.Error("the log has its last line: the pipe was not full")
+	}
+}
+
+// fillLog sends more requests than the pipe of the log has space for.
+func (p *process) fillLog() {
+	p.t.Helper()
+	const requests = 1500
+	key := strings.Repeat("long", 10)
+	c := p.dial()
+	c.SetDeadline(time.Now().Add(time.Minute)) // in case the log holds up a request
+	go io.WriteString(c, strings.Repeat(apitest.Request("DELETE", "/kv/"+key, ""), requests))
+	for i := range requests {
+		if err := c.Skip(); err != nil {
+			p.t.Fatalf("response %d: %v", i, err)
+		}
+	}
+}
+
+func TestReaderOfTheLogGoesAway(t *testing.T) {
+	t.Parallel()
+	p := kvactor(t)
+	p.stderr.Close()
+	c := p.dial()
+	for range 100 {
+		c.Want("PUT", "/kv/a", "1", 200, "")
+	}
+	p.end(syscall.SIGTERM)
+	p.wantExit(0)
+}
+
+// After a signal, an upload has 4 s to end, and a reader of the log has what is then left
+// of 4.5 s.
+func TestTheEnd(t *testing.T) {
+	const never = math.MaxInt64
+	for name, test := range map[string]struct {
+		upload, reader time.Duration // after the signal, when the upload ends and when the reader begins
+		least, most    time.Duration // until run returns
+	}{
+		"an upload ends":                  {3 * time.Second, 0, 3 * time.Second, 4 * time.Second},
+		"an upload stalls":                {never, 0, 4 * time.Second, 4 * time.Second},
+		"the log is read late":            {0, 2 * time.Second, 2 * time.Second, 2 * time.Second},
+		"an upload stalls, a late reader": {never, 4200 * time.Millisecond, 4200 * time.Millisecond, 4200 * time.Millisecond},
+		"the log is never read":           {0, never, 4500 * time.Millisecond, 4500 * time.Millisecond},
+		"an upload stalls, and no reader": {never, never, 4500 * time.Millisecond, 4500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := startRun(t)
+				c := r.dial()
+				c.Send(apitest.Header("PUT", "/kv/a", "Expect: 100-continue", "Content-Length: 10"))
+				c.WantResponse("PUT", http.StatusContinue, "")
+
+				r.signals <- syscall.SIGTERM
+				start := time.Now()
+				if test.reader != never {
+					time.AfterFunc(test.reader, r.readLog)
+				}
+				if test.upload != never {
+					time.Sleep(test.upload)
+					c.Send("0123456789")
+					c.WantResponse("PUT", 200, "")
+					c.Close()
+				}
+				if err := r.wait(); err != nil {
+					t.Errorf("run returns %v", err)
+				}
+				if took := time.Since(start); took < test.least || took > test.most {
+					t.Errorf("run returns after %v, want %v to %v", took, test.least, test.most)
+				}
+
+				if test.upload == never {
+					if resp, _, err := c.Response("PUT"); err == nil {
+						t.Errorf("status %d after the end", resp.StatusCode)
+					}
+				}
+				if log := r.log.String(); test.reader != never && !strings.Contains(log, "Server stopping\n") ||
+					(test.reader == never) == strings.Contains(log, "Server stopped\n") {
+					t.Errorf("logged %q", log)
+				}
+			})
+		})
+	}
+}
+
+// A signal may arrive before the server serves, and a second one before run has received
+// the first.
+func TestSignalWhileStarting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startRun(t, syscall.SIGTERM)
+		go r.readLog()
+		if err := r.wait(); err != nil || !strings.HasPrefix(r.log.String(), "Server listening on 0.0.0.0:80\nLimits: ") ||
+			!strings.HasSuffix(r.log.String(), "\nServer stopping\nServer stopped\n") {
+			t.Errorf("run returns %v and logs %q", err, &r.log)
+		}
+	})
+}
+
+// If the listener fails, run ends as after a signal, and returns the error.
+func TestListenerFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startRun(t)
+		go r.readLog()
+		close(r.conns)
+		if err := r.wait(); err != errListener || !strings.HasSuffix(r.log.String(), "\nServer stopped\n") {
+			t.Errorf("run returns %v and logs %q, want %v", err, &r.log, errListener)
+		}
+	})
+}
 
 // role is the environment variable that makes this test binary a server.
 const role = "KVACTOR_TEST_ROLE"
@@ -30,7 +237,7 @@ func TestMain(m *testing.M) {
 		serveTwin()
 	default:
 		flag.Set("test.parallel", "8") // unless the command line says another number: many tests wait
-		debug.SetGCPercent(gcPercent)  // as in main
+		debug.SetGCPercent(400)        // so that the clients leave more of the CPU to the server
 		m.Run()
 	}
 }
@@ -80,10 +287,9 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 		cmd.Wait()
 	})
 
-	line, err := p.log.ReadString('\n')
-	addr, found := strings.CutPrefix(line, "Server listening on ")
-	if !found {
-		t.Fatalf("the first line of the log is %q, %v", line, err)
+	var addr string
+	for found := false; !found; { // gctrace may write before the server does
+		addr, found = strings.CutPrefix(p.line(), "Server listening on ")
 	}
 	p.addr = strings.TrimSpace(addr)
 	return p
@@ -93,6 +299,39 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 func kvactor(t testing.TB, args ...string) *process {
 	t.Helper()
 	return launch(t, command("kvactor", args...))
+}
+
+// wantLine reads the next line of the log and checks it.
+func (p *process) wantLine(want string) {
+	p.t.Helper()
+	if line := p.line(); line != want+"\n" {
+		p.t.Errorf("logged %q, want %q", line, want)
+	}
+}
+
+// line reads the next line of the log.
+func (p *process) line() string {
+	p.t.Helper()
+	p.stderr.SetReadDeadline(time.Now().Add(time.Minute)) // in case it is missing
+	line, err := p.log.ReadString('\n')
+	if err != nil {
+		p.t.Fatalf("logged %q, %v, want a line", line, err)
+	}
+	p.stderr.SetReadDeadline(time.Time{})
+	return line
+}
+
+// readLimits reads the line of the log that follows the first, and returns the limits of
+// the server and that of its garbage collector.
+func (p *process) readLimits() (cfg config, collector int64) {
+	p.t.Helper()
+	line := p.line()
+	_, err := fmt.Sscanf(line, "Limits: -max-value-bytes=%d -max-store-bytes=%d -max-conns=%d GOMEMLIMIT=%d, %d bytes in flight each way\n",
+		&cfg.http.MaxValueBytes, &cfg.maxStoreBytes, &cfg.http.MaxConns, &collector, &cfg.http.MaxInflightBytes)
+	if err != nil {
+		p.t.Fatalf("the second line of the log is %q: %v", line, err)
+	}
+	return cfg, collector
 }
 
 // signal sends sig to the server.
@@ -180,3 +419,87 @@ func (p *process) beginUpload() apitest.Client {
 	c.WantResponse("PUT", http.StatusContinue, "")
 	return c
 }
+
+// A testRun is a call of run in a bubble of synctest, where time passes without waiting.
+type testRun struct {
+	t        *testing.T
+	signals  chan os.Signal
+	conns    chan net.Conn // to the listener, which fails when conns is closed
+	stderr   *io.PipeReader
+	log      bytes.Buffer // what was read from stderr
+	returned chan error   // the result of run
+}
+
+// startRun calls run with signals that have arrived before.
+func startRun(t *testing.T, signals ...os.Signal) *testRun {
+	cfg, err := parseFlags(nil, system{256 << 20, 160 << 20, 1000}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, w := io.Pipe()
+	r := &testRun{
+		t:        t,
+		signals:  make(chan os.Signal, 1),
+		conns:    make(chan net.Conn),
+		stderr:   stderr,
+		returned: make(chan error),
+	}
+	for _, sig := range signals {
+		r.signals <- sig
+	}
+	closed := make(chan struct{})
+	listener := &testListener{r.conns, closed, sync.OnceFunc(func() { close(closed) })}
+	go func() {
+		err := run(listener, cfg, r.signals, w)
+		w.Close()
+		r.returned <- err
+	}()
+	return r
+}
+
+// readLog reads the log until its end.
+func (r *testRun) readLog() { r.log.ReadFrom(r.stderr) }
+
+// wait waits until run has returned, and returns its result.
+func (r *testRun) wait() error {
+	err := <-r.returned
+	synctest.Wait() // until readLog has seen the end
+	return err
+}
+
+func (r *testRun) dial() apitest.Client {
+	client, server := net.Pipe()
+	r.t.Cleanup(func() { client.Close() })
+	r.conns <- testConn{server}
+	return apitest.New(r.t, client)
+}
+
+// A testListener accepts connections in memory.
+type testListener struct {
+	conns  <-chan net.Conn
+	closed <-chan struct{}
+	close  func()
+}
+
+var errListener = errors.New("the listener fails")
+
+func (l *testListener) Accept() (net.Conn, error) {
+	select {
+	case c, open := <-l.conns:
+		if !open {
+			return nil, errListener
+		}
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *testListener) Close() error { l.close(); return nil }
+
+func (l *testListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv6zero, Port: 80} }
+
+// A testConn is one end of a net.Pipe. Only its client ends it.
+type testConn struct{ net.Conn }
+
+func (c testConn) CloseWrite() error { return nil }

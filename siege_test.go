@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path"
@@ -161,7 +162,7 @@ func startSiege(t *testing.T) *siege {
 	t.Helper()
 	s := new(siege)
 	cmd := command("kvactor", "-quiet")
-	want, _ := parseFlags(nil, container, nil)
+	want, _ := parseFlags(nil, system{memory: container, openFiles: math.MaxInt64}, nil)
 	if group, err := newGroup(t, container); err == nil {
 		cmd = shell(cmd, "echo $$ > '"+group+"/cgroup.procs'")
 	} else {
