@@ -259,7 +259,7 @@ func TestGOGC(t *testing.T) {
 		env    string
 		lo, hi int // of the heap in MiB at which a collection should end, the room included
 	}{
-		{"GOGC=", 30, 40}, // as if it were not set
+		{"GOGC=", 30, 40},
 		{"GOGC=50", 22, 29},
 		{"GOGC=off", 0, 0}, // no collection
 	} {

@@ -45,7 +45,11 @@ func TestSignals(t *testing.T) {
 		{syscall.SIGINT, syscall.SIGINT, 0},
 		{syscall.SIGINT, syscall.SIGINT, 20 * time.Millisecond},
 	} {
-		t.Run(fmt.Sprint(test), func(t *testing.T) {
+		name := test.first.String()
+		if test.second != 0 {
+			name += fmt.Sprintf(", %v after %v", test.second, test.pause)
+		}
+		t.Run(name, func(t *testing.T) {
 			if signal.Ignored(test.first) {
 				t.Skip("the tests were started with this signal ignored, as nohup does, and so is the server")
 			}
@@ -252,10 +256,11 @@ type process struct {
 }
 
 // command returns the command that runs the server of a role with args. The test harness
-// sets ADDR, PEERS and DATA_DIR for later stages; they must change nothing.
+// sets ADDR, PEERS and DATA_DIR for later stages; they must change nothing. A GOGC that is
+// empty is as good as none.
 func command(server string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), role+"="+server, "ADDR=kv:80", "PEERS=kv2:80,kv3:80", "DATA_DIR=/none")
+	cmd.Env = append(os.Environ(), role+"="+server, "ADDR=kv:80", "PEERS=kv2:80,kv3:80", "DATA_DIR=/none", "GOGC=")
 	return cmd
 }
 

@@ -32,13 +32,7 @@ const container = 32 << 20
 // connection, no unit of the values in flight.
 func TestSiege(t *testing.T) {
 	t.Parallel()
-	if runtime.GOOS != "linux" {
-		t.Skip("measures memory as Linux does")
-	}
-	info, _ := debug.ReadBuildInfo()
-	if info == nil || slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		t.Skip("the race detector takes too much memory")
-	}
+	skipUnlessMemoryCounts(t)
 
 	for name, attack := range map[string]func(s *siege){
 		"values of 1 byte": func(s *siege) {
@@ -101,7 +95,7 @@ func TestSiege(t *testing.T) {
 			for i := range 2000 {
 				fmt.Fprintf(&fields, "%d:\r\n", i)
 			}
-			for i, conn := range s.connect(100) {
+			for i, conn := range s.connect(2 * s.limits.http.MaxConns) {
 				header := []string{fields.String(), string(text(9000))}[i%2]
 				io.WriteString(conn, "GET /kv/key HTTP/1.1\r\nHost: kv\r\n"+header[:8900]) // almost as much as is allowed
 			}
@@ -145,6 +139,40 @@ func TestSiege(t *testing.T) {
 				t.Error("want at most 15/16 of them")
 			}
 		})
+	}
+}
+
+// TestResidentMemory checks that the memory of the process follows what is stored. A heap
+// that grows to twice what is in use takes up to 430 bytes for each key, and one that grows
+// to five times that takes more than 800. Room for the collector and the pages that it has
+// not returned yet come on top.
+func TestResidentMemory(t *testing.T) {
+	t.Parallel()
+	skipUnlessMemoryCounts(t)
+	const (
+		keys  = 200_000
+		size  = 100
+		entry = int64(len("keya000000") + size + 128)
+	)
+	s := &siege{process: kvactor(t, "-quiet", "-max-store-bytes", fmt.Sprint(keys*entry))}
+	atOnce(2, func(i int) { s.fill(s.dial(), []string{"keya", "keyb"}[i], text(size)) })
+	resident := s.memory("RssAnon")
+	t.Logf("the server uses %d bytes for each key", resident/keys)
+	if most := int64(keys*430 + 32<<20); resident > most {
+		t.Errorf("that is %d MiB, want at most %d", resident>>20, most>>20)
+	}
+}
+
+// skipUnlessMemoryCounts skips a test that measures the memory of a process where that is
+// not possible.
+func skipUnlessMemoryCounts(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("measures memory as Linux does")
+	}
+	info, _ := debug.ReadBuildInfo()
+	if info == nil || slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector takes too much memory")
 	}
 }
 
