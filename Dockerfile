@@ -10,7 +10,7 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /kvactor .
 
 FROM scratch
 COPY --from=build /kvactor /kvactor
-# With huge pages, a process may take half as much memory again as it uses.
+# Huge pages round the use of memory up, and a container could exceed its limit.
 ENV GODEBUG=disablethp=1
 USER 65534:65534
 EXPOSE 8080
