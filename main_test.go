@@ -71,6 +71,9 @@ func TestServerThatDoesNotStart(t *testing.T) {
 func TestLimits(t *testing.T) {
 	t.Setenv("ADDR", "kv:80")
 	conns := func(memory int64) int64 { return memory / 4 / httpapi.ConnBytes }
+	if n := conns(256 << 20); n < 400 {
+		t.Errorf("256 MiB are enough for %d connections, want at least 400", n)
+	}
 	for _, test := range []struct {
 		memory, files                 int64
 		args                          string

@@ -53,7 +53,7 @@ func TestSignals(t *testing.T) {
 			if signal.Ignored(test.first) {
 				t.Skip("the tests were started with this signal ignored, as nohup does, and so is the server")
 			}
-			p := kvactor(t)
+			p := kvactor(t, "-max-conns", "100") // less than the open files of any machine
 			p.readLimits()
 			idle := p.dial()
 			idle.Want("GET", "/health", "", 200, "")
