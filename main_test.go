@@ -22,7 +22,7 @@ import (
 
 func TestCommandLine(t *testing.T) {
 	for args, want := range map[string]string{ // regular expressions
-		"-h": "(?s)-addr host:port\n.*listen on .*-max-conns n\n.*keep at most .*-max-store-bytes n\n.*store at most " +
+		"-h": "(?s)-addr host:port\n.*listen on .*-max-conns n\n.*keep at most .*default 24.*-max-store-bytes n\n.*store at most " +
 			".*-max-value-bytes n\n.*refuse a value .*-quiet\n.*do not log",
 		"-port 80":                   "not defined: -port",
 		"-quiet serve":               `unexpected argument: "serve"`,
@@ -36,7 +36,7 @@ func TestCommandLine(t *testing.T) {
 		"-max-conns 0":               "-max-conns must be at least 1",
 	} {
 		var says strings.Builder
-		_, err := parseFlags(strings.Fields(args), system{64 << 20, 40 << 20, 1000}, &says)
+		_, err := parseFlags(strings.Fields(args), system{64 << 20, 40 << 20, 40}, &says)
 		if err == nil || !regexp.MustCompile(want).MatchString(says.String()) {
 			t.Errorf("kvactor %s: %v, %q; want an error, %q", args, err, &says, want)
 		}

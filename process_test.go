@@ -293,8 +293,8 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 	})
 
 	var addr string
-	for found := false; !found; { // gctrace may write before the server does
-		addr, found = strings.CutPrefix(p.line(), "Server listening on ")
+	for found := false; !found; { // gctrace may write before it, or around it
+		_, addr, found = strings.Cut(p.line(), "Server listening on ")
 	}
 	p.addr = strings.TrimSpace(addr)
 	return p
