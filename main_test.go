@@ -259,6 +259,7 @@ func TestGOMEMLIMIT(t *testing.T) {
 // 16 MiB at most. GOGC is the user's. The limit of the collector does not count the room.
 func TestGOGC(t *testing.T) {
 	t.Parallel()
+	skipUnlessMemoryCounts(t)
 	value := strings.Repeat("x", 1<<20)
 	for _, test := range []struct {
 		gogc, gomemlimit string

@@ -172,7 +172,7 @@ func skipUnlessMemoryCounts(t *testing.T) {
 	}
 	info, _ := debug.ReadBuildInfo()
 	if info == nil || slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		t.Skip("the race detector takes too much memory")
+		t.Skip("the race detector takes memory, too")
 	}
 }
 
