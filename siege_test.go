@@ -150,7 +150,7 @@ func TestResidentMemory(t *testing.T) {
 	t.Parallel()
 	skipUnlessMemoryCounts(t)
 	const (
-		keys  = 200_000
+		keys  = 150_000
 		size  = 100
 		entry = int64(len("keya000000") + size + 128)
 	)
