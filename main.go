@@ -69,7 +69,7 @@ func main() {
 
 // setCollector sets the limit of the garbage collector. It returns a slice that the caller
 // keeps reachable and never touches: it takes no memory, and lets a small heap grow by as
-// much between two collections, which saves a twelfth of the CPU time of a GET of 11 bytes.
+// much between two collections, which saves 9 % of the CPU time of a GET of 11 bytes.
 func setCollector(sys system) (room []byte) {
 	room = make([]byte, min(16<<20, sys.memory/16))
 	debug.SetMemoryLimit(sys.gcLimit + int64(len(room))) // the limit counts the slice, too
