@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,16 +19,16 @@ func own(requests <-chan request) {
 	seats := make(map[string]string) // no other goroutine can reach it
 
 	for req := range requests {
-		fmt.Println("owner receives the request of", req.name)
+		say("owner", "receives from", req.name)
 		time.Sleep(200 * time.Millisecond) // so that you can watch
 
-		reply := "seat " + req.seat + " is taken"
+		reply := req.seat + " is taken"
 		if seats[req.seat] == "" {
 			seats[req.seat] = req.name
-			reply = "seat " + req.seat + " is yours"
+			reply = req.seat + " is yours"
 		}
 
-		fmt.Println("owner replies to", req.name)
+		say("owner", "replies to", req.name)
 		req.replyTo <- reply
 	}
 }
@@ -35,20 +36,26 @@ func own(requests <-chan request) {
 // book is called by the callers.
 func book(requests chan<- request, seat, name string) string {
 	replyTo := make(chan string, 1) // the owner leaves the reply here and moves on
-	fmt.Println(name, "waits to send")
+	say(name, "waits to send")
 	requests <- request{seat, name, replyTo}
 	return <-replyTo
 }
 
 func main() {
+	fmt.Println(columns)
 	requests := make(chan request)
 	go own(requests)
 
 	var callers sync.WaitGroup
 	for _, name := range []string{"Ann", "Bob"} {
-		callers.Go(func() {
-			fmt.Println(name, "has the reply:", book(requests, "1A", name))
-		})
+		callers.Go(func() { say(name, "has:", book(requests, "1A", name)) })
 	}
 	callers.Wait()
+}
+
+const columns = "owner                   Ann                     Bob"
+
+// say prints text in the column of a goroutine.
+func say(name string, text ...any) {
+	fmt.Print(strings.Repeat(" ", strings.Index(columns, name)), fmt.Sprintln(text...))
 }

@@ -3,8 +3,8 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 type store struct {
@@ -25,9 +25,9 @@ func (s *store) put(seat, name string) {
 }
 
 func main() {
+	fmt.Println(columns)
 	s := &store{seats: make(map[string]string)}
-	var guests sync.WaitGroup
-
+	var guests, checked sync.WaitGroup
 	for _, name := range []string{"Ann", "Bob"} {
 		guests.Go(func() {
 			for range 1000 {
@@ -36,23 +36,26 @@ func main() {
 		})
 	}
 	guests.Wait()
-	fmt.Println("2000 puts, and no crash")
+	say("main", "2000 puts, no crash")
 
-	var tickets atomic.Int64
-	var checked sync.WaitGroup // makes both check before one of them acts
-	checked.Add(2)
+	checked.Add(2) // makes both check before one of them acts
 	for _, name := range []string{"Ann", "Bob"} {
 		guests.Go(func() {
 			if s.get("1B") == "" {
-				fmt.Println(name, "sees that seat 1B is free")
+				say(name, "sees that 1B is free")
 				checked.Done()
 				checked.Wait()
 				s.put("1B", name)
-				tickets.Add(1)
-				fmt.Println(name, "takes seat 1B")
+				say(name, "has a ticket for 1B")
 			}
 		})
 	}
 	guests.Wait()
-	fmt.Println("sold", tickets.Load(), "tickets for seat 1B")
+}
+
+const columns = "main                    Ann                     Bob"
+
+// say prints text in the column of a goroutine.
+func say(name string, text ...any) {
+	fmt.Print(strings.Repeat(" ", strings.Index(columns, name)), fmt.Sprintln(text...))
 }
