@@ -84,7 +84,7 @@ func main() {
 	time.Sleep(tick)
 	go visit("Bob", 2, 2*tick, 0)
 	time.Sleep(tick)
-	go visit("Eve", 1, 9*tick, 9*tick)
+	go visit("Eve", 1, 9*tick, 99*tick)
 	time.Sleep(3 * tick)
 	time.AfterFunc(tick, func() { close(quit) })
 	visit("Ann", 4, 9*tick, 0)

@@ -37,9 +37,11 @@ func TestCompareAndSet(t *testing.T) {
 			t.Errorf("CompareAndSet returned %t, %v, and now the value is %q: Bob has replaced Eve, not Ann", set, err, last)
 		}
 
-		wantErrors(t, store, func(ctx context.Context, s *Store) error {
+		call := func(ctx context.Context, s *Store) error {
 			_, err := s.CompareAndSet(ctx, "1A", "Bob", "Eve")
 			return err
-		})
+		}
+		wantWaits(t, store, call)
+		wantErrors(t, store, call)
 	})
 }

@@ -4,9 +4,11 @@ package exercises
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 	"weak"
@@ -81,6 +83,67 @@ func TestExpiry(t *testing.T) {
 		})
 	})
 
+	// busy makes the owner wait for the test, until done is called. Meanwhile timers fire.
+	busy := func(store *Store) (done func()) {
+		replyTo := make(chan reply) // without the capacity that callers give it
+		store.requests <- request{op: "get", replyTo: replyTo}
+		return func() { <-replyTo }
+	}
+	putHundred := func(t *testing.T, store *Store) {
+		t.Helper()
+		for i := range 100 {
+			mustPutFor(t, store, fmt.Sprint(i), "goes", 2*time.Second)
+		}
+	}
+
+	t.Run("a hundred keys go at one moment, and the owner is busy", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			putHundred(t, store)
+			done := busy(store)
+			time.Sleep(3 * time.Second)
+			done()
+			time.Sleep(time.Second)
+			stay := 0
+			for i := range 100 {
+				if value, _ := store.Get(t.Context(), fmt.Sprint(i)); value != "" {
+					stay++
+				}
+			}
+			if stay > 0 {
+				t.Errorf("%d of 100 keys are still there: what became of their messages to the owner?", stay)
+			}
+		})
+	})
+
+	t.Run("Stop, at the moment at which a hundred keys go", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			putHundred(t, store)
+			done := busy(store)
+			time.Sleep(2 * time.Second)
+			stopped := make(chan struct{})
+			go func() { store.Stop(); close(stopped) }()
+			synctest.Wait()
+			done()
+			receive(t, stopped, "the return of Stop")
+		})
+	})
+
+	t.Run("a store that has stopped leaves no timer", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			stopped := func() weak.Pointer[Store] {
+				store := New()
+				mustPutFor(t, store, "a", "goes", time.Hour)
+				store.Stop()
+				return weak.Make(store)
+			}()
+			time.Sleep(time.Second)
+			runtime.GC()
+			if stopped.Value() != nil {
+				t.Error("the store is still in memory: a timer or a goroutine has it")
+			}
+		})
+	})
+
 	// In these cases the value must not be in memory after done.
 	for name, done := range map[string]func(t *testing.T, store *Store){
 		"a key that no one asks for takes no memory": func(t *testing.T, store *Store) {
@@ -114,9 +177,11 @@ func TestExpiry(t *testing.T) {
 	t.Run("it ends", func(t *testing.T) {
 		check(t, func(t *testing.T, store *Store) {
 			mustPutFor(t, store, "a", "goes", time.Hour)
-			wantErrors(t, store, func(ctx context.Context, s *Store) error {
+			call := func(ctx context.Context, s *Store) error {
 				return s.PutFor(ctx, "a", "goes", time.Hour)
-			})
+			}
+			wantWaits(t, store, call)
+			wantErrors(t, store, call)
 		})
 	})
 }

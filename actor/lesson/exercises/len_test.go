@@ -18,9 +18,11 @@ func TestLen(t *testing.T) {
 				t.Errorf("Len() = %d, %v, want %d", n, err, i)
 			}
 		}
-		wantErrors(t, store, func(ctx context.Context, s *Store) error {
+		call := func(ctx context.Context, s *Store) error {
 			_, err := s.Len(ctx)
 			return err
-		})
+		}
+		wantWaits(t, store, call)
+		wantErrors(t, store, call)
 	})
 }

@@ -43,12 +43,17 @@ func (s *Store) run() {
 			values[req.key] = req.value
 		case "stop":
 			return
+		default:
+			panic("the owner has no case for a request to " + req.op)
 		}
 		req.replyTo <- rep
 	}
 }
 
 func (s *Store) ask(ctx context.Context, req request) (reply, error) {
+	if err := ctx.Err(); err != nil {
+		return reply{}, err
+	}
 	replyTo := make(chan reply, 1)
 	req.replyTo = replyTo
 	select {

@@ -30,9 +30,11 @@ func TestSwap(t *testing.T) {
 			t.Errorf("Swap returned %q, %v, and now the value is %q: what became of Eve?", old, err, last)
 		}
 
-		wantErrors(t, store, func(ctx context.Context, s *Store) error {
+		call := func(ctx context.Context, s *Store) error {
 			_, err := s.Swap(ctx, "1A", "Eve")
 			return err
-		})
+		}
+		wantWaits(t, store, call)
+		wantErrors(t, store, call)
 	})
 }

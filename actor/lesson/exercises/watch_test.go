@@ -89,10 +89,12 @@ func TestWatch(t *testing.T) {
 
 	t.Run("the owner must receive the request", func(t *testing.T) {
 		check(t, func(t *testing.T, store *Store) {
-			wantErrors(t, store, func(ctx context.Context, s *Store) error {
+			call := func(ctx context.Context, s *Store) error {
 				_, err := s.Watch(ctx, "a")
 				return err
-			})
+			}
+			wantWaits(t, store, call)
+			wantErrors(t, store, call)
 		})
 	})
 }
