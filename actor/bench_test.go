@@ -12,17 +12,35 @@ import (
 
 // A mutexStore is what most programs use in place of an owner.
 type mutexStore struct {
-	mu     sync.RWMutex
+	mu     sync.Mutex
 	values map[string][]byte
 }
 
 func (s *mutexStore) get(key string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.values[key]
+}
+
+func (s *mutexStore) put(key string, value []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.values[key] = value
+}
+
+// An rwMutexStore lets readers in together.
+type rwMutexStore struct {
+	mu     sync.RWMutex
+	values map[string][]byte
+}
+
+func (s *rwMutexStore) get(key string) []byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.values[key]
 }
 
-func (s *mutexStore) put(key string, value []byte) {
+func (s *rwMutexStore) put(key string, value []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.values[key] = value
@@ -35,6 +53,7 @@ func BenchmarkOperation(b *testing.B) {
 	defer cancel()
 	store := newRunning(b, math.MaxInt64)
 	mutex := &mutexStore{values: make(map[string][]byte)}
+	rwMutex := &rwMutexStore{values: make(map[string][]byte)}
 	var syncMap sync.Map
 	subjects := []struct {
 		name string
@@ -44,7 +63,8 @@ func BenchmarkOperation(b *testing.B) {
 		{"store",
 			func(key string) { store.Get(ctx, key) },
 			func(key string, value []byte) { store.Put(ctx, key, value) }},
-		{"mutex", func(key string) { mutex.get(key) }, mutex.put},
+		{"sync.Mutex", func(key string) { mutex.get(key) }, mutex.put},
+		{"sync.RWMutex", func(key string) { rwMutex.get(key) }, rwMutex.put},
 		{"sync.Map",
 			func(key string) { syncMap.Load(key) },
 			func(key string, value []byte) { syncMap.Store(key, value) }},

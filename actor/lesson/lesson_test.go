@@ -239,6 +239,7 @@ var claims = map[string]func(told string) error{
 		return nil
 	},
 }
+
 // TestRaceDetector checks what README.md says that the race detector reports.
 func TestRaceDetector(t *testing.T) {
 	t.Parallel()
