@@ -10,13 +10,15 @@ import (
 
 var dropped atomic.Int64 // lines that did not fit into the buffer
 
-func log(lines chan<- int, line int) { // never waits
-	say("sender", "logs", line)
-	select {
-	case lines <- line:
-	default:
-		dropped.Add(1)
-		say("sender", "drops", line)
+func log(lines chan<- int, burst ...int) { // never waits
+	say("sender", "logs", burst)
+	for _, line := range burst {
+		select {
+		case lines <- line:
+		default:
+			dropped.Add(1)
+			say("sender", "drops", line)
+		}
 	}
 }
 
@@ -53,15 +55,17 @@ func main() {
 	fmt.Println(columns)
 	lines, quit, ended := make(chan int, 4), make(chan struct{}), make(chan struct{})
 	go own(lines, quit, ended)
-	for i, pause := range []time.Duration{600, 0, 0, 100, 0, 0, 0, 0, 0, 400} {
-		log(lines, i+1)
-		time.Sleep(pause * time.Millisecond)
-	}
+	log(lines, 1)
+	time.Sleep(600 * time.Millisecond)
+	log(lines, 2, 3, 4)
+	time.Sleep(100 * time.Millisecond) // now the owner writes
+	log(lines, 5, 6, 7, 8, 9, 10)
+	time.Sleep(400 * time.Millisecond)
 	close(quit)
 	<-ended
 }
 
-const columns = "sender          owner"
+const columns = "sender                  owner"
 
 // say prints text in the column of a goroutine.
 func say(name string, text ...any) {

@@ -38,7 +38,6 @@ func own(orders <-chan *order, quit <-chan struct{}) {
 			go func() { answers <- answer{o, pay(o.name)} }()
 		case o := <-leaves:
 			if waits[o] { // otherwise o has its reply
-				say("owner", "lets", o.name, "go")
 				delete(seats, o.seat)
 				waits[o] = false
 				o.replyTo <- o.seat + " is given up, and money comes back"
@@ -62,7 +61,6 @@ func own(orders <-chan *order, quit <-chan struct{}) {
 }
 
 func pay(name string) (paid bool) {
-	say("bank", "asks", name)
 	time.Sleep(4 * tick)
 	paid = name != "Bob"
 	say("bank", name, "pays:", paid)
@@ -108,7 +106,6 @@ func main() {
 	say("Eve", book(hasty, "Eve", "1B"))
 	time.AfterFunc(tick, func() { close(quit) })
 	say("Ann", book(patient, "Ann", "1B"))
-	say("Bob", book(patient, "Bob", "1C"))
 }
 
 const columns = "owner                   bank                Ann                 Bob                 Eve"
