@@ -269,7 +269,7 @@ func TestProgramsFitOnAScreen(t *testing.T) {
 	}
 	for _, name := range programs {
 		code, _, _ := strings.Cut(read(t, name), "\nconst columns")
-		if lines := strings.Count(code, "\n"); lines > cmp.Or(limits[filepath.Dir(name)], 65) {
+		if lines := strings.Count(code, "\n"); lines > cmp.Or(limits[filepath.Dir(name)], 66) {
 			t.Errorf("%s has %d lines", name, lines)
 		}
 	}
