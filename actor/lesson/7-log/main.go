@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-var dropped atomic.Int64 // lines that did not fit into the buffer
+var dropped atomic.Int64 // a number that goroutines may change at the same time
 
 func log(lines chan<- int, burst ...int) { // never waits
 	say("sender", "logs", burst)
