@@ -21,7 +21,7 @@ type answer struct { // of the bank
 var orders, leaves = make(chan *order), make(chan *order)    // from guests to the owner
 var quit, stopped = make(chan struct{}), make(chan struct{}) // closed by main, by the owner
 
-func own(orders <-chan *order, quit <-chan struct{}) {
+func own(orders <-chan *order, quit <-chan struct{}) { // at the end it sets both to nil
 	defer close(stopped)
 	seats := make(map[string]*order) // the seats that are held or sold
 	waits := make(map[*order]bool)   // the orders that the bank works on: whether the guest waits
