@@ -89,35 +89,36 @@ func TestExpiry(t *testing.T) {
 		store.requests <- request{op: "get", replyTo: replyTo}
 		return func() { <-replyTo }
 	}
-	putHundred := func(t *testing.T, store *Store) {
+	const keys = 2000 // more than a buffer would hold
+	putMany := func(t *testing.T, store *Store) {
 		t.Helper()
-		for i := range 100 {
+		for i := range keys {
 			mustPutFor(t, store, fmt.Sprint(i), "goes", 2*time.Second)
 		}
 	}
 
-	t.Run("a hundred keys go at one moment, and the owner is busy", func(t *testing.T) {
+	t.Run("many keys go at one moment, and the owner is busy", func(t *testing.T) {
 		check(t, func(t *testing.T, store *Store) {
-			putHundred(t, store)
+			putMany(t, store)
 			done := busy(store)
 			time.Sleep(3 * time.Second)
 			done()
 			time.Sleep(time.Second)
 			stay := 0
-			for i := range 100 {
+			for i := range keys {
 				if value, _ := store.Get(t.Context(), fmt.Sprint(i)); value != "" {
 					stay++
 				}
 			}
 			if stay > 0 {
-				t.Errorf("%d of 100 keys are still there: what became of their messages to the owner?", stay)
+				t.Errorf("%d of %d keys are still there: what became of their messages to the owner?", stay, keys)
 			}
 		})
 	})
 
-	t.Run("Stop, at the moment at which a hundred keys go", func(t *testing.T) {
+	t.Run("Stop, at the moment at which many keys go", func(t *testing.T) {
 		check(t, func(t *testing.T, store *Store) {
-			putHundred(t, store)
+			putMany(t, store)
 			done := busy(store)
 			time.Sleep(2 * time.Second)
 			stopped := make(chan struct{})
