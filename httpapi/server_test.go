@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Set("test.parallel", "8") // unless the command line says another number: some tests wait for the kernel
-	debug.SetGCPercent(400)        // as in main; it saves a third of the CPU time
+	debug.SetGCPercent(400)        // saves a third of the CPU time
 	m.Run()
 }
 
