@@ -25,12 +25,6 @@ const (
 // that the connection can serve another request.
 const maxRest = 64 << 10
 
-// What a client sends after the last response of its connection is discarded for a while.
-const (
-	earlyLinger = 30 * time.Second // if the body of the last request has not ended
-	lastLinger  = 5 * time.Second  // otherwise
-)
-
 // An exchange is a request and its response.
 type exchange struct {
 	w        http.ResponseWriter
@@ -79,32 +73,25 @@ func (x *exchange) extendDeadlines() {
 	x.control.SetWriteDeadline(now.Add(bodyTimeout + responseTimeout))
 }
 
-// respond sends resp, gives back the units that x holds for it, and ends the connection if
-// resp is its last response.
+// respond sends resp, and gives back the units that x holds for it.
 func (x *exchange) respond(resp response) {
 	x.readRest()
-	last := x.isLast()
-	if last {
-		x.w.Header().Set("Connection", "close")
+	if x.isLast() {
+		x.w.Header().Set("Connection", "close") // net/http closes the connection afterwards
 	}
 	x.send(resp)
 	x.release()
-	if last || x.listener.isClosed() { // otherwise the connection stays with net/http
+	if x.isEarly() {
 		x.end()
 	}
 }
 
-// isLast reports whether a response that is sent now is the last one of its connection.
+// isLast reports whether a response that is sent now must be the last one of its connection.
+// If the client asks for that, or the server is stopping, net/http sees to it.
 func (x *exchange) isLast() bool {
-	switch {
-	case x.isEarly(): // the rest of the body could be taken for a request
-		return true
-	case !x.r.ProtoAtLeast(1, 1): // so could it here: net/http ignores Transfer-Encoding in HTTP/1.0
-		return true
-	case x.listener.isFull(): // other connections may wait for the place
-		return true
-	}
-	return x.r.Close || x.listener.isClosed()
+	return x.isEarly() || // the rest of the body could be taken for a request
+		!x.r.ProtoAtLeast(1, 1) || // so could it here: net/http ignores Transfer-Encoding in HTTP/1.0
+		x.listener.isFull() // other connections may wait for the place
 }
 
 // send sends resp.
@@ -138,15 +125,11 @@ func (x *exchange) release() {
 	}
 }
 
-// end ends the connection after its last response.
+// end ends the connection after an early response. It takes the connection over, because
+// net/http would wait for the body.
 func (x *exchange) end() {
 	x.control.Flush()
-	c, _, err := x.control.Hijack()
-	switch {
-	case err != nil: // net/http ends the connection
-	case x.isEarly():
-		c.(*conn).end(earlyLinger)
-	default:
-		c.(*conn).end(lastLinger)
+	if c, _, err := x.control.Hijack(); err == nil {
+		go c.(*conn).end(earlyLinger)
 	}
 }

@@ -19,9 +19,12 @@ const (
 	ConnBytes = 2*socketBuffer + 32<<10
 )
 
+// What a client sends after the last response of its connection is discarded for a while.
 const (
-	lingerPause = 5 * time.Second        // how long a client may be silent while the server discards
-	shortLinger = 500 * time.Millisecond // how long it discards after a stop, and for net/http
+	earlyLinger = 30 * time.Second       // in all, if the body of the last request has not ended
+	lastLinger  = 5 * time.Second        // in all, otherwise
+	stopLinger  = 500 * time.Millisecond // in all, after a stop
+	lingerPause = 5 * time.Second        // without a byte
 )
 
 // A token in a channel stands for a connection that is open.
@@ -82,9 +85,6 @@ func (l *limitListener) Accept() (net.Conn, error) {
 // isFull reports whether all places are taken.
 func (l *limitListener) isFull() bool { return len(l.places) == cap(l.places) }
 
-// isClosed reports whether the listener is closed.
-func (l *limitListener) isClosed() bool { return l.closed.Err() != nil }
-
 // Close closes the listener, and the connections that have not sent a whole header.
 func (l *limitListener) Close() error {
 	l.cancel()
@@ -144,22 +144,23 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is called by net/http for a connection that no handler has hijacked. It does not wait
-// for the end.
+// Close is called by net/http after the last response of a connection, or when no request
+// comes. It may be called again. It does not wait for the end.
 func (c *conn) Close() error {
 	if c.detach() {
 		c.halfCloser.Close() // c has sent no header, so no response is on its way
 	}
-	go c.end(shortLinger)
+	go c.end(lastLinger)
 	return nil
 }
 
-// end ends c after its last response, unless another call does, and gives its place back.
+// end is the goroutine that owns c from its last response on. It ends c, unless another one
+// does, and gives its place back.
 //
 // The kernel resets a connection that is closed with unread bytes, and then the client may
 // lose a response that is still on its way. So end first discards what the client sends, until
 // it closes the connection, is silent for lingerPause, or limit has passed. After a stop it
-// goes on for shortLinger.
+// goes on for stopLinger.
 func (c *conn) end(limit time.Duration) {
 	select {
 	case <-c.open:
@@ -168,7 +169,7 @@ func (c *conn) end(limit time.Duration) {
 	}
 	c.CloseWrite() // the client sees that the response has ended
 	cut := time.AfterFunc(limit, func() { c.halfCloser.Close() })
-	detach := context.AfterFunc(c.listener.closed, func() { cut.Reset(shortLinger) })
+	detach := context.AfterFunc(c.listener.closed, func() { cut.Reset(stopLinger) })
 	buf := make([]byte, 4<<10)
 	for err := error(nil); err == nil; {
 		c.SetReadDeadline(time.Now().Add(lingerPause))

@@ -153,7 +153,7 @@ func (s *testServer) end(t testing.TB) string {
 	s.ending.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if !s.api.listener.isClosed() {
+		if s.api.listener.closed.Err() == nil {
 			s.wantAllUnits(t)
 		}
 		if err := s.Shutdown(ctx); err != nil {
