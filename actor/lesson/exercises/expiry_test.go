@@ -155,6 +155,10 @@ func TestExpiry(t *testing.T) {
 			mustPut(t, store, "a", "stays")
 			time.Sleep(time.Second)
 		},
+		"a value that another with a lifetime replaces takes no memory": func(t *testing.T, store *Store) {
+			mustPutFor(t, store, "a", "goes later", 2*time.Hour)
+			time.Sleep(time.Second)
+		},
 		"a store that has stopped takes no memory": func(t *testing.T, store *Store) {
 			store.Stop()
 			time.Sleep(time.Second)

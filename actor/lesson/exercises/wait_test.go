@@ -56,6 +56,21 @@ func TestWait(t *testing.T) {
 		check(t, func(t *testing.T, store *Store) {
 			mustPut(t, store, "a", "1")
 			wantReturns(t, wait(t.Context(), store, "a"), "1", nil)
+			mustPut(t, store, "a", "") // an empty value is a value
+			wantReturns(t, wait(t.Context(), store, "a"), "", nil)
+		})
+	})
+
+	t.Run("the context is done before the call", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			mustPut(t, store, "a", "1")
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			for range 100 { // because select chooses at random
+				if value, err := store.Wait(ctx, "a"); !errors.Is(err, context.Canceled) {
+					t.Fatalf("Wait returned %q, %v, although its context was canceled before the call", value, err)
+				}
+			}
 		})
 	})
 
@@ -133,24 +148,40 @@ func TestWait(t *testing.T) {
 		})
 	})
 
-	// The test plays the owner, so that it can be late: the waiter wants to leave, and before
-	// the owner receives that, it replies and ends.
-	t.Run("the owner ends while a waiter leaves", func(t *testing.T) {
-		check(t, func(t *testing.T, store *Store) {
-			view := withoutOwner(store)
-			view.stopped = make(chan struct{})
-			ctx, cancel := context.WithCancel(t.Context())
-			returned := wait(ctx, view, "a")
-			req := receiveRequest(t, view)
-			cancel()
-			synctest.Wait()
-			req.replyTo <- reply{value: "1"}
-			close(view.stopped)
-			if got := receive(t, returned, "the return of Wait"); got != (result{"1", nil}) && !errors.Is(got.err, context.Canceled) {
-				t.Errorf("Wait returned %q, %v, want the value or %v", got.value, got.err, context.Canceled)
-			}
+	// The test plays the owner. It replies when the waiter is about to leave, and then goes on
+	// or ends. On one processor the waiter runs only then.
+	for _, ends := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the owner replies while a waiter leaves, and ends: %v", ends), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			check(t, func(t *testing.T, store *Store) {
+				for range 100 { // because select chooses at random
+					view := withoutOwner(store)
+					view.stopped = make(chan struct{})
+					ctx, cancel := context.WithCancel(t.Context())
+					returned := wait(ctx, view, "a")
+					req := receiveRequest(t, view)
+					cancel()
+					req.replyTo <- reply{value: "1"}
+					requests := view.requests
+					if ends {
+						close(view.stopped)
+						requests = nil // switches the case off
+					}
+					var got result
+					select {
+					case <-requests: // that the waiter leaves, which the owner need not answer: it has replied
+						got = receive(t, returned, "the return of Wait")
+					case got = <-returned:
+					case <-time.After(time.Minute):
+						t.Fatal("Wait has not returned after a minute")
+					}
+					if got != (result{"1", nil}) {
+						t.Fatalf("Wait returned %q, %v: the owner had replied, so the reply must count", got.value, got.err)
+					}
+				}
+			})
 		})
-	})
+	}
 
 	// One processor, so that the owner has replied and ended before the waiter runs again.
 	t.Run("the owner replies and ends", func(t *testing.T) {
