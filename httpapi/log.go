@@ -20,7 +20,7 @@ const (
 // goroutine may call the methods of a Log.
 //
 // The log is the counterpart of the store. Senders wait for the store, and no request
-// is lost. No sender waits for the log: its channel has a buffer, and a line that does
+// is lost. No sender waits for the writer: the channel has a buffer, and a line that does
 // not fit is dropped. The log says how many lines it dropped when it can write again.
 type Log struct {
 	lines   chan string   // from any goroutine to the owner

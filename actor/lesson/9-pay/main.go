@@ -14,17 +14,18 @@ type order struct {
 }
 
 type answer struct { // of the bank
-	*order
-	paid bool
+	*order // embedded: a.seat is the seat of the order
+	paid   bool
 }
 
 var orders, leaves = make(chan *order), make(chan *order)    // from guests to the owner
 var quit, stopped = make(chan struct{}), make(chan struct{}) // closed by main, by the owner
 
-func own(orders <-chan *order, quit <-chan struct{}) { // at the end it sets both to nil
+// own has copies of orders and quit. At the end it sets them to nil, which switches the cases off.
+func own(orders <-chan *order, quit <-chan struct{}) {
 	defer close(stopped)
 	seats := make(map[string]*order) // the seats that are held or sold
-	waits := make(map[*order]bool)   // the orders that the bank works on: whether the guest waits
+	waits := make(map[*order]bool)   // the orders that the bank works on, and whether the guest still waits
 	answers := make(chan answer)
 	for orders != nil || len(waits) > 0 {
 		select {
@@ -48,7 +49,7 @@ func own(orders <-chan *order, quit <-chan struct{}) { // at the end it sets bot
 				a.replyTo <- a.seat + " is yours"
 			case waits[a.order]:
 				delete(seats, a.seat)
-				a.replyTo <- a.seat + " is not paid"
+				a.replyTo <- a.seat + " is not paid for"
 			case a.paid: // after the guest has left
 				say("owner", "owes money to", a.name)
 			}
