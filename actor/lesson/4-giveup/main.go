@@ -40,8 +40,8 @@ func main() {
 	req := <-requests
 	say("owner", "receives from", req.name)
 	cancel()
-	say("owner", "sees that", req.name, "wants to leave")
-	time.Sleep(300 * time.Millisecond)
+	say(req.name, "wants to leave, and waits")
+	time.Sleep(300 * time.Millisecond) // the owner does not know, and takes its time
 	say("owner", "replies to", req.name)
 	req.replyTo <- req.seat + " is yours"
 	<-returned

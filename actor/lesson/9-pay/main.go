@@ -21,15 +21,14 @@ type answer struct { // of the bank
 var orders, leaves = make(chan *order), make(chan *order)    // from guests to the owner
 var quit, stopped = make(chan struct{}), make(chan struct{}) // closed by main, by the owner
 
-// own has copies of orders and quit. At the end it sets them to nil, which switches the cases off.
-func own(orders <-chan *order, quit <-chan struct{}) {
+func own(in <-chan *order, end <-chan struct{}) {
 	defer close(stopped)
 	seats := make(map[string]*order) // the seats that are held or sold
 	waits := make(map[*order]bool)   // the orders that the bank works on, and whether the guest still waits
 	answers := make(chan answer)
-	for orders != nil || len(waits) > 0 {
+	for in != nil || len(waits) > 0 {
 		select {
-		case o := <-orders:
+		case o := <-in:
 			if seats[o.seat] != nil {
 				o.replyTo <- o.seat + " is taken"
 				continue
@@ -41,7 +40,7 @@ func own(orders <-chan *order, quit <-chan struct{}) {
 			if waits[o] { // otherwise o has its reply
 				delete(seats, o.seat)
 				waits[o] = false
-				o.replyTo <- o.seat + " is given up, and money comes back"
+				o.replyTo <- o.seat + " is given up"
 			}
 		case a := <-answers:
 			switch {
@@ -54,9 +53,9 @@ func own(orders <-chan *order, quit <-chan struct{}) {
 				say("owner", "owes money to", a.name)
 			}
 			delete(waits, a.order)
-		case <-quit:
+		case <-end:
 			say("owner", "takes no more orders")
-			orders, quit = nil, nil
+			in, end = nil, nil // switches both cases off; guests still have orders and quit
 		}
 	}
 }

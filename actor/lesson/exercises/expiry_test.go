@@ -34,6 +34,22 @@ func TestExpiry(t *testing.T) {
 		})
 	})
 
+	t.Run("each key has a time of its own", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			mustPutFor(t, store, "a", "goes", time.Second)
+			mustPutFor(t, store, "b", "goes later", time.Hour)
+			mustPutFor(t, store, "c", "goes", time.Minute)
+			time.Sleep(2 * time.Second)
+			wantValue(t, store, "a", "")
+			wantValue(t, store, "b", "goes later")
+			wantValue(t, store, "c", "goes")
+			time.Sleep(time.Minute)
+			wantValue(t, store, "c", "")
+			time.Sleep(time.Hour)
+			wantValue(t, store, "b", "")
+		})
+	})
+
 	t.Run("the key was set again in between", func(t *testing.T) {
 		check(t, func(t *testing.T, store *Store) {
 			mustPutFor(t, store, "a", "old", 2*time.Second)

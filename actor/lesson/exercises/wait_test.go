@@ -106,6 +106,25 @@ func TestWait(t *testing.T) {
 		})
 	})
 
+	t.Run("one of many waiters leaves", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			ctx, cancel := context.WithCancel(t.Context())
+			first, leaves, last := wait(t.Context(), store, "a"), wait(ctx, store, "a"), wait(t.Context(), store, "a")
+			cancel()
+			wantReturns(t, leaves, "", context.Canceled)
+			mustPut(t, store, "a", "1")
+			wantReturns(t, first, "1", nil)
+			wantReturns(t, last, "1", nil)
+		})
+	})
+
+	t.Run("the key is set between two requests of one call", func(t *testing.T) {
+		check(t, func(t *testing.T, store *Store) {
+			view := interrupted(store, func() { mustPut(t, store, "a", "1") })
+			wantReturns(t, wait(t.Context(), view, "a"), "1", nil)
+		})
+	})
+
 	t.Run("a waiter that has left takes no memory", func(t *testing.T) {
 		check(t, func(t *testing.T, store *Store) {
 			key := strings.Repeat("k", 1000)
