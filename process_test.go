@@ -374,19 +374,6 @@ func (p *process) line() string {
 	return line
 }
 
-// readLimits reads the line of the log that follows the first, and returns the limits of
-// the server and that of its garbage collector.
-func (p *process) readLimits() (cfg config, collector int64) {
-	p.t.Helper()
-	line := p.line()
-	_, err := fmt.Sscanf(line, "Limits: -max-value-bytes=%d -max-store-bytes=%d -max-conns=%d GOMEMLIMIT=%d, %d bytes in flight each way\n",
-		&cfg.http.MaxValueBytes, &cfg.maxStoreBytes, &cfg.http.MaxConns, &collector, &cfg.http.MaxInflightBytes)
-	if err != nil {
-		p.t.Fatalf("the second line of the log is %q: %v", line, err)
-	}
-	return cfg, collector
-}
-
 // signal sends sig to the server.
 func (p *process) signal(sig os.Signal) {
 	p.t.Helper()
