@@ -242,13 +242,12 @@ func TestGOGC(t *testing.T) {
 		for range 40 {
 			c.Want("PUT", "/kv/a", strings.Repeat("x", 1<<20), 200, "")
 		}
-		p.end(syscall.SIGTERM)
-		log, _ := io.ReadAll(p.log)
-		p.wantExit(0)
+		p.signal(syscall.SIGTERM)
+		log := p.wantEnd()
 
 		goal := math.MaxInt
-		for _, match := range gcGoal.FindAllSubmatch(log, -1) {
-			n, _ := strconv.Atoi(string(match[1]))
+		for _, match := range gcGoal.FindAllStringSubmatch(log, -1) {
+			n, _ := strconv.Atoi(match[1])
 			goal = min(goal, n)
 		}
 		if goal < test.least || goal > test.most {

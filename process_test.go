@@ -47,7 +47,7 @@ func TestSignals(t *testing.T) {
 			idle := p.dial()
 			idle.Want("GET", "/health", "", 200, "")
 			uploading := p.beginUpload()
-			p.end(test.first)
+			p.signal(test.first)
 			if test.second != 0 {
 				time.Sleep(test.pause)
 				p.signal(test.second)
@@ -61,10 +61,9 @@ func TestSignals(t *testing.T) {
 			uploading.WantResponse("PUT", 200, "")
 			uploading.Close()
 			const want = "\nGET /health returning 200\nServer stopping\nPUT /kv/a accepted, value=0123456789\nServer stopped\n"
-			if log, err := io.ReadAll(p.log); !strings.HasSuffix(string(log), want) {
-				t.Errorf("logged %q, %v; want %q at the end", log, err, want)
+			if log := p.wantEnd(); !strings.HasSuffix(log, want) {
+				t.Errorf("logged %q, want %q at the end", log, want)
 			}
-			p.wantExit(0)
 		})
 	}
 }
@@ -78,20 +77,18 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 			p.want("GET", "/health", "", 200, "")
 		}
 	}
-	p.end(syscall.SIGTERM)
-	log, _ := io.ReadAll(p.log)
-	if !strings.HasSuffix(string(log), "GET /health returning 200\nServer stopping\nServer stopped\n") {
+	p.signal(syscall.SIGTERM)
+	if log := p.wantEnd(); !strings.HasSuffix(log, "GET /health returning 200\nServer stopping\nServer stopped\n") {
 		t.Errorf("logged %q", log)
 	}
-	p.wantExit(0)
 }
 
 func TestSignalAfterTheFirstLine(t *testing.T) {
 	t.Parallel()
 	for range 5 {
 		p := kvactor(t)
-		p.end(syscall.SIGTERM)
-		p.wantExit(0)
+		p.signal(syscall.SIGTERM)
+		p.wantEnd()
 	}
 }
 
@@ -103,8 +100,7 @@ func TestProcessEndsInTime(t *testing.T) {
 	t.Parallel()
 	p := kvactor(t)
 	c := p.dial()
-	c.SetDeadline(time.Now().Add(time.Minute)) // in case the log holds up a request
-	const requests = 1500                      // more lines than the pipe of the log has space for
+	const requests = 1500 // more lines than the pipe of the log has space for
 	go io.WriteString(c, strings.Repeat(apitest.Request("DELETE", "/kv/"+strings.Repeat("long", 10), ""), requests))
 	for i := range requests {
 		if err := c.Skip(); err != nil {
@@ -112,9 +108,8 @@ func TestProcessEndsInTime(t *testing.T) {
 		}
 	}
 	p.beginUpload()
-	p.end(syscall.SIGTERM)
-	p.wantExit(0)
-	if rest, _ := io.ReadAll(p.log); strings.Contains(string(rest), "Server stopped\n") {
+	p.signal(syscall.SIGTERM)
+	if log := p.wantEnd(); strings.Contains(log, "Server stopped\n") {
 		t.Error("the log has its last line: the pipe was not full")
 	}
 }
@@ -127,8 +122,8 @@ func TestReaderOfTheLogGoesAway(t *testing.T) {
 	for range 100 {
 		c.Want("PUT", "/kv/a", "1", 200, "")
 	}
-	p.end(syscall.SIGTERM)
-	p.wantExit(0)
+	p.signal(syscall.SIGTERM)
+	p.wantEnd()
 }
 
 // After a signal, an upload has 4 s to end, and a reader of the log has what is then left
@@ -382,26 +377,19 @@ func (p *process) signal(sig os.Signal) {
 	}
 }
 
-// end sends sig, which should end the server within 5 s. After 8 s, because machines may be
-// busy, end kills the server as the test harness would.
-func (p *process) end(sig os.Signal) {
+// wantEnd waits until the server has ended after a signal, checks its exit code, and returns
+// the rest of its log. The end should take less than 5 s. After 8 s, because machines may be
+// busy, wantEnd kills the server as the test harness would.
+func (p *process) wantEnd() (log string) {
 	p.t.Helper()
-	p.signal(sig)
-	timer := time.AfterFunc(8*time.Second, func() {
-		if p.cmd.Process.Kill() == nil { // otherwise wantExit has seen the end
-			p.t.Errorf("the server has not ended 8 s after the signal: %v", sig)
-		}
-	})
-	p.t.Cleanup(func() { timer.Stop() })
-}
-
-// wantExit waits until the server has ended and checks its exit code.
-func (p *process) wantExit(code int) {
-	p.t.Helper()
+	kill := time.AfterFunc(8*time.Second, func() { p.cmd.Process.Kill() })
+	defer kill.Stop()
 	p.cmd.Wait()
-	if got := p.cmd.ProcessState.ExitCode(); got != code {
-		p.t.Errorf("the server ended with %v, want exit code %d", p.cmd.ProcessState, code)
+	if p.cmd.ProcessState.ExitCode() != 0 {
+		p.t.Errorf("the server ended with %v, want exit code 0", p.cmd.ProcessState)
 	}
+	rest, _ := io.ReadAll(p.log)
+	return string(rest)
 }
 
 // memory returns a size in bytes that Linux knows of the server: VmHWM is the most that it
@@ -437,7 +425,9 @@ func (p *process) cpu() time.Duration {
 
 func (p *process) dial() apitest.Client {
 	p.t.Helper()
-	return apitest.Dial(p.t, p.addr)
+	c := apitest.Dial(p.t, p.addr)
+	c.SetDeadline(time.Now().Add(time.Minute)) // in case the server does not respond
+	return c
 }
 
 // want sends a request, over a connection of its own because the server may close it
@@ -454,7 +444,6 @@ func (p *process) want(method, path, value string, status int, body string) {
 func (p *process) beginUpload() apitest.Client {
 	p.t.Helper()
 	c := p.dial()
-	c.SetDeadline(time.Now().Add(time.Minute)) // in case the server never accepts c
 	c.Send(apitest.Header("PUT", "/kv/a", "Expect: 100-continue", "Content-Length: 10"))
 	c.WantResponse("PUT", http.StatusContinue, "")
 	return c

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -113,8 +112,8 @@ func TestSiege(t *testing.T) {
 			t.Parallel()
 			s := startSiege(t)
 			defer func() { // also after a failure: the exit code shows whether the system has killed the server
-				s.end(syscall.SIGTERM)
-				s.wantExit(0)
+				s.signal(syscall.SIGTERM)
+				s.wantEnd()
 			}()
 			attack(s)
 			for _, conn := range s.conns {
@@ -173,8 +172,8 @@ type siege struct {
 	conns  []apitest.Client // open until the attack is over
 }
 
-// startSiege launches a server in a control group below one that has a limit, and checks
-// that the server's limits are shares of it. Where there can be no such group, the server
+// startSiege launches a server in a control group that has a limit, and checks that the
+// server's limits are shares of it. Where there can be no such group, the server
 // gets its limits from its command line, and that of its collector from GOMEMLIMIT.
 func startSiege(t *testing.T) *siege {
 	t.Helper()
@@ -182,7 +181,7 @@ func startSiege(t *testing.T) *siege {
 	s := new(siege)
 	s.limits, _ = parseFlags(nil, system{container, collector, math.MaxInt64}, nil)
 	cmd := command("kvactor", "-quiet")
-	if group, err := newGroup(t, container); err == nil {
+	if group, err := newGroup(t); err == nil {
 		cmd = shell(cmd, "echo $$ > '"+group+"/cgroup.procs'")
 	} else {
 		t.Log("no control group can be made: ", err)
@@ -198,36 +197,18 @@ func startSiege(t *testing.T) *siege {
 	return s
 }
 
-// newGroup makes a control group of Linux below one whose memory is limited, until the test
-// ends, and returns its folder. It returns an error if the test may not make groups, or does
-// not find where they are.
-func newGroup(t *testing.T, limit int64) (string, error) {
-	groups, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
+// newGroup makes a control group of Linux whose memory is limited to container, until the
+// test ends, and returns its folder. It returns an error if the test may not make groups.
+func newGroup(t *testing.T) (dir string, err error) {
+	base, limitFile := "/sys/fs/cgroup", "memory.max" // of version 2
+	if _, err := os.Stat("/sys/fs/cgroup/memory"); err == nil {
+		base, limitFile = "/sys/fs/cgroup/memory", "memory.limit_in_bytes" // of version 1
+	}
+	if dir, err = os.MkdirTemp(base, "kvactor-test-"); err != nil {
 		return "", err
 	}
-	var base, limitFile string
-	for line := range strings.Lines(string(groups)) {
-		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		switch {
-		case slices.Contains(strings.Split(fields[1], ","), "memory"):
-			base, limitFile = filepath.Join("/sys/fs/cgroup/memory", fields[2]), "memory.limit_in_bytes"
-		case fields[1] == "" && base == "":
-			// A group of version 2 that holds a process cannot limit groups below it.
-			base, limitFile = filepath.Join("/sys/fs/cgroup", path.Dir(path.Clean("/"+fields[2]))), "memory.max"
-		}
-	}
-	above, err := os.MkdirTemp(base, "kvactor-test-")
-	if err != nil {
-		return "", err
-	}
-	t.Cleanup(func() { os.Remove(above) })
-	if err := os.WriteFile(filepath.Join(above, limitFile), fmt.Append(nil, limit), 0); err != nil {
-		return "", err
-	}
-	dir := filepath.Join(above, "server")
 	t.Cleanup(func() { os.Remove(dir) })
-	return dir, os.Mkdir(dir, 0o700)
+	return dir, os.WriteFile(filepath.Join(dir, limitFile), fmt.Append(nil, container), 0)
 }
 
 // text returns a value of n bytes, up to 4 MiB. All values share their bytes, so no test
