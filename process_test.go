@@ -30,27 +30,26 @@ import (
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		first, second syscall.Signal // second is 0 if there is none
-		pause         time.Duration
+		signals []os.Signal
+		pause   time.Duration // after each
 	}{
-		{syscall.SIGTERM, 0, 0},
-		{syscall.SIGHUP, 0, 0},
-		{syscall.SIGTERM, syscall.SIGHUP, 0},
-		{syscall.SIGTERM, syscall.SIGTERM, 20 * time.Millisecond}, // timeout signals the process and then its group
-		{syscall.SIGINT, syscall.SIGINT, 20 * time.Millisecond},
+		{[]os.Signal{syscall.SIGTERM}, 0},
+		{[]os.Signal{syscall.SIGHUP}, 0},
+		{[]os.Signal{syscall.SIGTERM, syscall.SIGHUP}, 0},
+		{[]os.Signal{syscall.SIGTERM, syscall.SIGTERM}, 20 * time.Millisecond}, // timeout signals the process and then its group
+		{[]os.Signal{syscall.SIGINT, syscall.SIGINT}, 20 * time.Millisecond},
 	} {
-		t.Run(fmt.Sprintf("%v, %v after %v", test.first, test.second, test.pause), func(t *testing.T) {
-			if signal.Ignored(test.first) {
+		t.Run(fmt.Sprint(test.signals), func(t *testing.T) {
+			if signal.Ignored(test.signals[0]) {
 				t.Skip("the tests were started with this signal ignored, as nohup does, and so is the server")
 			}
 			p := kvactor(t)
 			idle := p.dial()
 			idle.Want("GET", "/health", "", 200, "")
 			uploading := p.beginUpload()
-			p.signal(test.first)
-			if test.second != 0 {
+			for _, sig := range test.signals {
+				p.signal(sig)
 				time.Sleep(test.pause)
-				p.signal(test.second)
 			}
 			idle.WantEnd()
 			if conn, err := net.Dial("tcp", p.addr); err == nil {
