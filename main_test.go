@@ -61,6 +61,11 @@ func TestLimits(t *testing.T) {
 	if n := conns(256 << 20); n < 400 {
 		t.Errorf("256 MiB are enough for %d connections, want at least 400", n)
 	}
+	var help strings.Builder
+	parseFlags([]string{"-h"}, system{256 << 20, 1000, 40}, &help)
+	if !strings.Contains(help.String(), "others wait (default 24)") {
+		t.Errorf("where 40 files may be open, the help does not say that the default of -max-conns is 24:\n%s", &help)
+	}
 	for _, test := range []struct {
 		memory, files                 int64
 		args                          string
@@ -100,7 +105,7 @@ func TestLimits(t *testing.T) {
 
 // The log begins with the limits in force and what was changed, and these are the limits
 // that the server enforces. There are fewer connections where the process may have only 40
-// files open, and the files are enough for them.
+// files open, and the files are enough for these.
 func TestLimitsAreLoggedAndEnforced(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/limits"); err != nil {

@@ -352,7 +352,7 @@ func kvactor(t testing.TB, args ...string) *process {
 func (p *process) wantLine(want string) {
 	p.t.Helper()
 	if line := p.line(); line != want+"\n" {
-		p.t.Errorf("logged %q, want %q", line, want)
+		p.t.Fatalf("logged %q, want %q", line, want)
 	}
 }
 
