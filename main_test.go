@@ -227,7 +227,7 @@ func TestGOGC(t *testing.T) {
 		{"50", 24, 30},
 	} {
 		cmd := command("kvactor", "-quiet")
-		cmd.Env = append(cmd.Env, "GOGC="+test.gogc, "GODEBUG=gctrace=1")
+		cmd.Env = append(cmd.Env, "GOGC="+test.gogc, "GOMEMLIMIT=off", "GODEBUG=gctrace=1")
 		p := launch(t, cmd)
 		c := p.dial()
 		for range 40 {
