@@ -46,18 +46,20 @@ func BenchmarkServer(b *testing.B) {
 		size     int
 		conns    int // at once
 		requests int // in a round
+		fields   []string
 	}{
-		{"11 bytes", 11, 50, 20_000},
-		{"5 kB", 5_000, 50, 20_000},
-		{"40 kB", 40_000, 50, 10_000},
-		{"1 MiB", 1 << 20, 8, 400},
+		{"11 bytes", 11, 50, 20_000, nil},
+		{"11 bytes, new connections", 11, 20, 5_000, []string{connectionClose}},
+		{"5 kB", 5_000, 50, 20_000, nil},
+		{"40 kB", 40_000, 50, 10_000, nil},
+		{"1 MiB", 1 << 20, 8, 400, nil},
 	} {
 		for _, method := range []string{"GET", "PUT"} {
 			b.Run(method+" "+load.name, func(b *testing.B) {
 				value := strings.Repeat("x", load.size)
-				request := apitest.Request("GET", "/kv/key", "")
+				request := apitest.Request("GET", "/kv/key", "", load.fields...)
 				if method == "PUT" {
-					request = apitest.Request("PUT", "/kv/key", value)
+					request = apitest.Request("PUT", "/kv/key", value, load.fields...)
 				}
 				var all []*loaded
 				for _, server := range []string{"kvactor", "floor", "twin"} {
@@ -76,6 +78,9 @@ func BenchmarkServer(b *testing.B) {
 		}
 	}
 }
+
+// connectionClose is the field of a request that is the only one of its connection.
+const connectionClose = "Connection: close"
 
 // A loaded is a server, clients that load it, and what was measured in each round.
 type loaded struct {
@@ -100,15 +105,27 @@ func start(b *testing.B, server string, conns int, value string) *loaded {
 	return l
 }
 
-// round sends n times request over all connections at once.
+// round sends n times request over all connections at once. If request is the only one of
+// its connection, each is sent over a new one.
 func (l *loaded) round(n int, request string) {
 	begin, used := time.Now(), l.cpu()
 	latencies := make([][]time.Duration, len(l.clients))
+	single := strings.Contains(request, connectionClose)
 	var wg sync.WaitGroup
 	for i, c := range l.clients {
 		wg.Go(func() {
 			for range (n + i) / len(l.clients) {
 				begin := time.Now()
+				if single {
+					c.Close()
+					conn, err := net.Dial("tcp", l.addr)
+					if err != nil {
+						l.t.Error(err)
+						return
+					}
+					c.Conn = conn
+					c.R.Reset(conn)
+				}
 				_, err := io.WriteString(c, request)
 				if err == nil {
 					err = c.Skip()
