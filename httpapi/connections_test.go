@@ -2,8 +2,9 @@ package httpapi
 
 import (
 	"errors"
-	"math"
+	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"strconv"
 	"strings"
@@ -31,16 +32,13 @@ func TestMaxConns(t *testing.T) {
 			synctest.Wait()
 		}
 		waits := s.connect(t)
-		served := make(chan token)
+		served := false
 		go func() {
 			waits.Send(get)
-			close(served)
+			served = true
 		}()
-		synctest.Wait()
-		select {
-		case <-served:
-			t.Fatal("one connection too many is served")
-		default:
+		if synctest.Wait(); served {
+			t.Error("one connection too many is served")
 		}
 
 		// A connection that only discards keeps its place, so the next response is the last
@@ -62,24 +60,20 @@ func TestMaxConns(t *testing.T) {
 // The log says once that all connections are taken, and not again while some end and
 // others take their places. It says so again after half of them were free.
 func TestMaxConnsIsLoggedOnce(t *testing.T) {
-	const line = "All 4 connections are taken, others wait\n"
 	inBubble(t, setup{Config: Config{MaxConns: 4, Quiet: true}}, func(t *testing.T, s *testServer) {
 		var open []apitest.Client
-		for range 2 {
-			for range 10 {
-				for len(open) < 4 {
-					open = append(open, s.connect(t))
-					synctest.Wait()
-				}
-				open[0].Close()
-				open[1].Close()
-				open = open[2:]
+		for _, left := range []int{2, 2, 1, 2, 2} { // connections that do not end
+			for len(open) < 4 {
+				open = append(open, s.connect(t))
 				synctest.Wait()
 			}
-			open[0].Close()
-			open = open[1:] // one of four is left
+			for len(open) > left {
+				open[0].Close()
+				open = open[1:]
+			}
 			synctest.Wait()
 		}
+		const line = "All 4 connections are taken, others wait\n"
 		if logged := s.end(t); logged != line+line {
 			t.Errorf("logged\n%s, want two lines, one for each time", logged)
 		}
@@ -88,25 +82,16 @@ func TestMaxConnsIsLoggedOnce(t *testing.T) {
 
 // A server keeps nothing of a connection that has ended.
 func TestEndedConnectionIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var last weak.Pointer[pipeConn] // that was accepted
-		l := &fakeListener{pipeListener: newPipeListener()}
-		l.accept = func() (net.Conn, error) {
-			c, err := l.pipeListener.Accept()
-			if err == nil {
-				last = weak.Make(c.(*pipeConn))
-			}
-			return c, err
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		var last weak.Pointer[conn] // that changed its state
+		s.http.ConnState = func(c net.Conn, state http.ConnState) {
+			last = weak.Make(c.(*conn))
+			connState(c, state)
 		}
-		startOn(t, l, setup{}, nil)
-		for name, sent := range map[string]string{
-			"not served":   "",
-			"served":       apitest.Header("GET", "/health"),
-			"last request": apitest.Header("GET", "/health", "Connection: close"),
-		} {
-			c := l.dial(t)
-			if sent != "" {
-				c.Send(sent)
+		for name, fields := range map[string]string{"not served": "", "served": "A: b", "last request": "Connection: close"} {
+			c := s.connect(t)
+			if fields != "" {
+				c.Send(apitest.Header("GET", "/health", fields))
 				c.WantResponse("GET", 200, "")
 			}
 			c.Close()
@@ -118,21 +103,36 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 	})
 }
 
-// A failed Accept, as in a process without free files, takes no connection. net/http tries
-// again.
-func TestFailedAcceptTakesNoConnection(t *testing.T) {
+// A failingListener fails to accept as long as it has errors.
+type failingListener struct {
+	*pipeListener
+	errs chan error
+}
+
+func (l failingListener) Accept() (net.Conn, error) {
+	if len(l.errs) > 0 {
+		return nil, <-l.errs
+	}
+	return l.pipeListener.Accept()
+}
+
+// A failed Accept takes no connection. After an error that passes, as in a process without
+// free files, net/http tries again. Any other error ends Serve.
+func TestFailedAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &fakeListener{pipeListener: newPipeListener()}
-		failures := 10
-		l.accept = func() (net.Conn, error) {
-			if failures--; failures >= 0 {
-				return nil, syscall.EMFILE
-			}
-			return l.pipeListener.Accept()
+		l := failingListener{newPipeListener(), make(chan error, 10)}
+		for range cap(l.errs) {
+			l.errs <- syscall.EMFILE
 		}
 		startOn(t, l, setup{Config: Config{MaxConns: 1}}, nil)
 		l.dial(t).Want("GET", "/health", "", 200, "")
 	})
+	l := failingListener{newPipeListener(), make(chan error, 1)}
+	want := errors.New("no more connections")
+	l.errs <- want
+	if err := NewServer(l, nil, NewLog(io.Discard), Config{1, 1, 1, true}).Serve(); err != want {
+		t.Errorf("Serve: %v, want %v", err, want)
+	}
 }
 
 // The kernel buffers little for a connection. Linux takes twice the size that it is given.
@@ -152,87 +152,44 @@ func TestSocketBuffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw.Control(func(fd uintptr) {
-		received, err1 := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
-		sent, err2 := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF)
-		if err := errors.Join(err1, err2); received != 2*socketBuffer || sent != 2*socketBuffer || err != nil {
-			t.Errorf("the buffers have %d and %d bytes, %v, want %d each", received, sent, err, 2*socketBuffer)
-		}
-	})
-}
-
-// A server with the largest limits that the command line accepts serves requests.
-func TestLargestLimitsAreServed(t *testing.T) {
-	s := start(t, setup{Config: Config{MaxConns: 1 << 20, MaxValueBytes: math.MaxInt64}})
-	s.connect(t).Want("PUT", "/kv/a", "value", 200, "")
-}
-
-// A request of HTTP/1.0 is the only one of its connection, whatever it asks for: net/http
-// ignores its Transfer-Encoding and could take the rest of its body for a request.
-func TestHTTP10(t *testing.T) {
-	const keepAlive = "Connection: keep-alive"
-	for name, row := range map[string]struct {
-		request string
-		status  int
-	}{
-		"two lengths": {apitest.Header("PUT", "/kv/a", keepAlive, apitest.Chunked, length(5)) + "0\r\n\r\n", 200},
-		"chunked":     {apitest.Header("PUT", "/kv/a", keepAlive, apitest.Chunked) + apitest.Chunks("value", ""), 400},
-		"GET":         {apitest.Request("GET", "/health", "", keepAlive), 200},
-		"POST":        {apitest.Request("POST", "/kv/a", "", keepAlive), 405},
-	} {
-		onEachRequest(t, name, setup{}, func(t *testing.T, s *testServer, c apitest.Client) {
-			send(c, http10(row.request)+apitest.Request("PUT", "/kv/second", "x"))
-			c.WantLast(row.status)
-			c.WantEnd()
-			s.want(t, "second", "")
+	for _, option := range []int{syscall.SO_RCVBUF, syscall.SO_SNDBUF} {
+		raw.Control(func(fd uintptr) {
+			if size, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, option); size != 2*socketBuffer || err != nil {
+				t.Errorf("option %d: %d bytes, %v, want %d", option, size, err, 2*socketBuffer)
+			}
 		})
 	}
 }
 
-// A client that closes its sending half after its last request gets every response,
-// although net/http cancels the context of a request when it reads the end. Here the client
-// has done so before the store serves its first request, and before there are units for it.
+// A client that closes its sending half after its last request gets every response, although
+// net/http cancels the context of a request when it reads the end. Here the client has done so
+// before the store serves the first request, and before there are units for it.
 func TestClientThatClosesItsSendingHalf(t *testing.T) {
-	put, get := apitest.Request("PUT", "/kv/a", testLarge), apitest.Request("GET", "/kv/a", "")
-	for name, row := range map[string]struct {
-		sent      string
-		responses int
-	}{
-		"GETs":          {strings.Repeat(get, 10), 10},
-		"each request":  {strings.Join(storeRequests, ""), len(storeRequests)},
-		"a chunked PUT": {apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2]), 1},
-		"large PUTs":    {strings.Repeat(put, 5), 5},
-	} {
-		for _, held := range []bool{false, true} {
-			inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-				s.put(t, "a", testLarge)
-				var holders []apitest.Client
-				if held && name != "a chunked PUT" { // which does not wait
-					holders = []apitest.Client{s.holdIncoming(t), s.holdOutgoing(t, testMax)}
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		for _, sent := range append(storeRequests, strings.Join(storeRequests, "")) {
+			s.fake.before = func(string) {}
+			in, out := s.holdIncoming(t), s.holdOutgoing(t, testMax)
+			serve := make(chan token)
+			s.fake.before = func(string) { <-serve }
+			c := s.connect(t)
+			sendLast(c, sent)
+			synctest.Wait() // the server has read all that it can
+			close(serve)
+			synctest.Wait()
+			in.Close()
+			out.Close()
+			for range strings.Count(sent, " HTTP/1.1\r\n") {
+				if resp, body, err := c.Response("GET"); err != nil || resp.StatusCode != 200 {
+					t.Fatalf("%.40q: %v %.20q, %v", sent, resp, body, err)
 				}
-				serve := make(chan token)
-				s.fake.before = func(string) { <-serve }
-				c := s.connect(t)
-				sendLast(c, row.sent)
-				synctest.Wait() // the server has read all that it can
-				close(serve)
-				synctest.Wait()
-				for _, holder := range holders {
-					holder.Close()
-				}
-				for n := range row.responses {
-					if resp, body, err := c.Response("GET"); err != nil || resp.StatusCode != 200 {
-						t.Fatalf("%s: response %d is %v %.20q, %v", name, n, resp, body, err)
-					}
-				}
-				c.WantEnd()
-			})
+			}
+			c.WantEnd()
 		}
-	}
+	})
 }
 
-// A URI of 8,000 octets and 9 KiB of request line and header are served, and 14 KiB never.
-// (net/http adds netHTTPSlack to MaxHeaderBytes.)
+// A URI of 8,000 octets and 9 KiB of request line and header are served, and 14 KiB never,
+// on every request of a connection. (net/http adds netHTTPSlack to MaxHeaderBytes.)
 func TestHeaderSize(t *testing.T) {
 	header := func(size int) string {
 		empty := len(apitest.Header("GET", "/health", "A: "))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -150,9 +151,9 @@ func startOn(t testing.TB, l net.Listener, with setup, connect func(testing.TB) 
 // end shuts the server down and returns what it has logged. It does so once.
 func (s *testServer) end(t testing.TB) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	s.ending.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
 		if s.api.listener.closed.Err() == nil {
 			s.wantAllUnits(t)
 		}
@@ -179,6 +180,30 @@ func (s *testServer) wantAllUnits(t testing.TB) {
 		}
 		cancel()
 	}
+}
+
+// holdIncoming takes all units for values that come in. They are free again when the
+// client, which it returns, closes its connection.
+func (s *testServer) holdIncoming(t testing.TB) apitest.Client {
+	t.Helper()
+	c := s.connect(t)
+	c.Send(apitest.Header("PUT", "/kv/held", length(testMax), "Expect: 100-continue"))
+	c.WantResponse("PUT", http.StatusContinue, "")
+	return c
+}
+
+// holdOutgoing takes the units that a value of n bytes needs on its way out. They are
+// free again when the client, which it returns, closes its connection. Only tests in a
+// bubble may call it: the kernel would buffer the value.
+func (s *testServer) holdOutgoing(t testing.TB, n int) apitest.Client {
+	t.Helper()
+	s.put(t, "held", testLarge[:n])
+	c := s.connect(t)
+	c.Send(apitest.Request("GET", "/kv/held", ""))
+	if _, err := c.R.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // put stores value without HTTP.
@@ -222,14 +247,6 @@ func length(n int64) string { return fmt.Sprintf("Content-Length: %d", n) }
 
 // http10 returns request with another version.
 func http10(request string) string { return strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1) }
-
-// A fakeListener accepts with accept.
-type fakeListener struct {
-	*pipeListener
-	accept func() (net.Conn, error)
-}
-
-func (l *fakeListener) Accept() (net.Conn, error) { return l.accept() }
 
 // A pipeListener accepts connections in memory. A connection is made when it is
 // accepted.
@@ -281,4 +298,22 @@ func (c pipeConn) SetDeadline(t time.Time) error {
 func (c pipeConn) Close() error {
 	c.from.Close()
 	return c.Conn.Close()
+}
+
+// NewServer says what it cannot work with.
+func TestNewServerChecksItsArguments(t *testing.T) {
+	log := NewLog(io.Discard)
+	defer log.Stop(t.Context())
+	check := func(log *Log, config Config, want string) {
+		defer func() {
+			if got := recover(); got != "httpapi: "+want {
+				t.Errorf("%+v: NewServer panics with %v, want %s", config, got, want)
+			}
+		}()
+		NewServer(newPipeListener(), nil, log, config)
+	}
+	check(log, Config{}, "Config.MaxValueBytes must be at least 1")
+	check(log, Config{MaxValueBytes: 1}, "Config.MaxInflightBytes must be at least 1")
+	check(log, Config{MaxValueBytes: 1, MaxInflightBytes: 1, MaxConns: -1}, "Config.MaxConns must be at least 1")
+	check(nil, Config{MaxValueBytes: 1, MaxInflightBytes: 1, MaxConns: 1}, "the log of NewServer must not be nil")
 }

@@ -102,19 +102,26 @@ func (c Client) Response(method string) (*http.Response, string, error) {
 // checks its status and its body. It ends the test if there is no response.
 func (c Client) WantResponse(method string, status int, want string) *http.Response {
 	c.t.Helper()
-	resp, got, err := c.Response(method)
-	c.check("response to "+method, resp, got, err, status, want)
-	return resp
+	return c.want("response to "+method, method, status, want)
 }
 
-func (c Client) check(what string, resp *http.Response, got string, err error, status int, want string) {
+// Want sends a request, and then is like WantResponse.
+func (c Client) Want(method, target, body string, status int, want string) *http.Response {
 	c.t.Helper()
+	c.Send(Request(method, target, body))
+	return c.want(method+" "+target, method, status, want)
+}
+
+func (c Client) want(what, method string, status int, want string) *http.Response {
+	c.t.Helper()
+	resp, got, err := c.Response(method)
 	if err != nil {
 		c.t.Fatalf("%.80s: %v, want %d %.60q", what, err, status, want)
 	}
 	if resp.StatusCode != status || got != want {
 		c.t.Errorf("%.80s: %d %.60q, want %d %.60q", what, resp.StatusCode, got, status, want)
 	}
+	return resp
 }
 
 // WantOpen reads the next response, not one to HEAD, and checks its status, and that its
@@ -142,23 +149,6 @@ func (c Client) WantEnd() {
 		more, _ := c.R.Peek(c.R.Buffered())
 		c.t.Errorf("%.60q, %v; want the end of the connection", more, err)
 	}
-}
-
-// Do sends a request and reads the response.
-func (c Client) Do(method, target, body string) (*http.Response, string, error) {
-	if _, err := io.WriteString(c, Request(method, target, body)); err != nil {
-		return nil, "", err
-	}
-	return c.Response(method)
-}
-
-// Want sends a request and checks the status and the body of the response. It ends
-// the test if there is no response.
-func (c Client) Want(method, target, body string, status int, want string) *http.Response {
-	c.t.Helper()
-	resp, got, err := c.Do(method, target, body)
-	c.check(method+" "+target, resp, got, err, status, want)
-	return resp
 }
 
 // Skip reads a response of status 200 at little cost, for benchmarks.
