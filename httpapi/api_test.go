@@ -108,8 +108,9 @@ func TestMethodNotAllowed(t *testing.T) {
 	}
 }
 
-// The method is checked first, then the key, Content-Range, other conditions than to create,
-// the value, the condition to create, and at last the space in the store.
+// The method is checked first, then the key, Content-Range, any condition but that to create,
+// the value, the condition to create, and at last the space in the store. TestFullStore shows
+// the last two.
 func TestOrderOfChecks(t *testing.T) {
 	const (
 		invalid      = "/kv/a%20b"
@@ -153,6 +154,8 @@ func TestFullStore(t *testing.T) {
 	c.Want("PUT", "/kv/new", value, 507, "store is full")
 	c.Want("GET", "/kv/new", "", 404, "key not found")
 	c.Want("PUT", "/kv/a", value+value, 507, "store is full")
+	c.Send(apitest.Request("PUT", "/kv/a", value+value, "If-None-Match: *"))
+	c.WantResponse("PUT", 412, "precondition failed") // the condition is judged before the space
 	c.Want("GET", "/kv/a", "", 200, value)
 	c.Want("PUT", "/kv/a", value[1:]+"y", 200, "")
 	c.Want("DELETE", "/kv/b", "", 200, "")

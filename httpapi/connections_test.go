@@ -103,32 +103,19 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 	})
 }
 
-// A failingListener fails to accept as long as it has errors.
-type failingListener struct {
-	*pipeListener
-	errs chan error
-}
-
-func (l failingListener) Accept() (net.Conn, error) {
-	if len(l.errs) > 0 {
-		return nil, <-l.errs
-	}
-	return l.pipeListener.Accept()
-}
-
 // A failed Accept takes no connection. After an error that passes, as in a process without
 // free files, net/http tries again. Any other error ends Serve.
 func TestFailedAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := failingListener{newPipeListener(), make(chan error, 10)}
-		for range cap(l.errs) {
-			l.errs <- syscall.EMFILE
-		}
+		l := newPipeListener()
+		l.errs = make(chan error, 2)
+		l.errs <- syscall.EMFILE
+		l.errs <- syscall.EMFILE
 		startOn(t, l, setup{Config: Config{MaxConns: 1}}, nil)
 		l.dial(t).Want("GET", "/health", "", 200, "")
 	})
-	l := failingListener{newPipeListener(), make(chan error, 1)}
-	want := errors.New("no more connections")
+	l, want := newPipeListener(), errors.New("no more connections")
+	l.errs = make(chan error, 1)
 	l.errs <- want
 	if err := NewServer(l, nil, NewLog(io.Discard), Config{1, 1, 1, true}).Serve(); err != want {
 		t.Errorf("Serve: %v, want %v", err, want)
@@ -137,18 +124,15 @@ func TestFailedAccept(t *testing.T) {
 
 // The kernel buffers little for a connection. Linux takes twice the size that it is given.
 func TestSocketBuffers(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	tcp := start(t, setup{}).connect(t).Conn.(*net.TCPConn)
+	tcp.SetReadBuffer(8 << 10) // the default may be right by chance
+	tcp.SetWriteBuffer(8 << 10)
+	l := newPipeListener()
+	go func() { l.conns <- tcp }()
+	if _, err := newLimitListener(l, 2, nil).Accept(); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	apitest.Dial(t, l.Addr().String())
-	c, err := newLimitListener(l, 2, nil).Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	raw, err := c.(*conn).halfCloser.(*net.TCPConn).SyscallConn()
+	raw, err := tcp.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // A value of up to 64 KiB takes no units. A larger one takes one for each 64 KiB that it
-// begins, and the limiters have as many as the largest value in flight needs.
+// begins, and the limiters have as many as the largest value in flight needs. TestLimiter shows
+// how units are granted, and TestEnds how long a request waits for them.
 func TestUnitsOfAValue(t *testing.T) {
 	for n, want := range map[int64]int64{
 		0: 0, unit: 0, unit + 1: 2, 2 * unit: 2, 2*unit + 1: 3, math.MaxInt64: 1 << 47,

@@ -254,6 +254,7 @@ type pipeListener struct {
 	net.Listener // nil
 	conns        chan net.Conn
 	close        func()
+	errs         chan error // that Accept returns before it accepts, or nil
 }
 
 func newPipeListener() *pipeListener {
@@ -271,6 +272,9 @@ func (l *pipeListener) dial(t testing.TB) apitest.Client {
 }
 
 func (l *pipeListener) Accept() (net.Conn, error) {
+	if len(l.errs) > 0 {
+		return nil, <-l.errs
+	}
 	c, open := <-l.conns
 	if !open {
 		return nil, net.ErrClosed

@@ -154,7 +154,7 @@ func TestStopWaitsForClientsThatStillSend(t *testing.T) {
 }
 
 // Shutdown returns when its context is done, and Close cuts off the requests that are left.
-// Close does so without Shutdown, too, and while all connections are taken.
+// Close does so without Shutdown, too. Here all places are taken, and another connection waits.
 func TestCloseCutsOffRequests(t *testing.T) {
 	for name, connect := range map[string]func(s *testServer, t testing.TB) apitest.Client{
 		"upload":   (*testServer).holdIncoming,
@@ -170,6 +170,7 @@ func TestCloseCutsOffRequests(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, Close after %v", name, waits), func(t *testing.T) {
 				inBubble(t, setup{Config: Config{MaxConns: 1}}, func(t *testing.T, s *testServer) {
 					c := connect(s, t)
+					s.connect(t)
 					start := time.Now()
 					ctx, cancel := context.WithTimeout(t.Context(), waits)
 					defer cancel()
