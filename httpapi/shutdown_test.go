@@ -154,7 +154,7 @@ func TestStopWaitsForClientsThatStillSend(t *testing.T) {
 }
 
 // Shutdown returns when its context is done, and Close cuts off the requests that are left.
-// Close does so without Shutdown, too. Here all places are taken, and another connection waits.
+// Close does so without Shutdown, too, and ends the owners of units. Here all places are taken, and another connection waits.
 func TestCloseCutsOffRequests(t *testing.T) {
 	for name, connect := range map[string]func(s *testServer, t testing.TB) apitest.Client{
 		"upload":   (*testServer).holdIncoming,
@@ -183,6 +183,8 @@ func TestCloseCutsOffRequests(t *testing.T) {
 					if err := <-s.served; err != nil {
 						t.Errorf("Serve: %v", err)
 					}
+					<-s.api.incoming.ended
+					<-s.api.outgoing.ended
 					io.ReadAll(c) // ends
 					wantTime(t, start, waits)
 				})
