@@ -193,6 +193,9 @@ func TestStoreUnavailable(t *testing.T) {
 			t.Errorf("Retry-After is %q", resp.Header["Retry-After"])
 		}
 	}
+	if logged := s.end(t); strings.Contains(logged, "failed") {
+		t.Errorf("a stop is logged as a failure:\n%s", logged)
+	}
 }
 
 // A health check asks the store, which has a second to receive the request.
