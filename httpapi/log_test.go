@@ -171,8 +171,8 @@ func TestLogNeverWaitsForItsWriter(t *testing.T) {
 			l.Stop(t.Context())
 			l.Stop(t.Context()) // a second call returns, too
 			report := fmt.Sprintf("Log dropped %d lines\n", dropped)
-			written, rest, _ := strings.Cut(w.String(), report)
-			if written+rest != want {
+			written, rest, found := strings.Cut(w.String(), report)
+			if written+rest != want || !found {
 				t.Errorf("%d bytes are written, want %d and once %q", w.Len(), len(want), report)
 			}
 		})
