@@ -96,6 +96,7 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 			}
 			c.Close()
 			time.Sleep(time.Minute) // a timer that was stopped may be in memory until it would fire
+			synctest.Wait()
 			if runtime.GC(); last.Value() != nil {
 				t.Errorf("%s: the connection has ended, and something still refers to it", name)
 			}

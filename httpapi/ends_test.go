@@ -115,6 +115,7 @@ func TestEnds(t *testing.T) {
 		// HTTP/1.0 has one request a connection, whatever it asks for. net/http ignores its
 		// Transfer-Encoding, and could take the rest of a body for a request.
 		{name: "HTTP/1.0", sends: []string{http10(apitest.Header("GET", "/health", keepAlive))}, status: 200, closes: last},
+		{name: "HTTP/1.0, client drips", sends: []string{http10(apitest.Header("GET", "/health", keepAlive)), "x"}, pause: slow, drips: true, status: 200, closes: last},
 		{name: "HTTP/1.0, refused", sends: []string{http10(apitest.Request("POST", "/kv/a", "value", keepAlive))}, status: 405, closes: last},
 		{name: "HTTP/1.0, stalls", sends: []string{http10(put(5, keepAlive))}, status: 408, responds: body, closes: body + silent},
 		{name: "HTTP/1.0, chunked", sends: []string{http10(apitest.Header("PUT", "/kv/a", keepAlive, apitest.Chunked)) + apitest.Chunks("value", "")}, status: 400, closes: last},
