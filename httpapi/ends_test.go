@@ -199,6 +199,9 @@ func TestIdleConnection(t *testing.T) {
 		c := s.connect(t)
 		c.WantEnd()
 		wantTime(t, start, 5*time.Second)
+		if _, err := io.WriteString(c, "x"); err == nil {
+			t.Error("the server still reads from a connection that was silent")
+		}
 
 		c = s.connect(t)
 		c.Want("PUT", "/kv/a", testLarge, 200, "") // its deadlines do not outlast it
