@@ -91,7 +91,7 @@ func (a *api) handler() http.Handler {
 func (a *api) withKey(serve func(x *exchange, key string) response) httprouter.Handle {
 	return func(w http.ResponseWriter, r *http.Request, params httprouter.Params) {
 		x := newExchange(w, r, a.listener)
-		defer x.release()                                    // in case of a panic
+		defer x.release()                                    // when the response is sent, or after a panic
 		key := strings.TrimPrefix(params.ByName("key"), "/") // *key matches the slash, too
 		switch {
 		case key == "":

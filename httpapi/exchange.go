@@ -73,14 +73,13 @@ func (x *exchange) extendDeadlines() {
 	x.control.SetWriteDeadline(now.Add(bodyTimeout + responseTimeout))
 }
 
-// respond sends resp, and gives back the units that x holds for it.
+// respond sends resp.
 func (x *exchange) respond(resp response) {
 	x.readRest()
 	if x.isLast() {
 		x.w.Header().Set("Connection", "close") // net/http closes the connection afterwards
 	}
 	x.send(resp)
-	x.release()
 	if x.isEarly() {
 		x.end()
 	}
