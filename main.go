@@ -67,10 +67,19 @@ func main() {
 	}
 }
 
-// setCollector sets the limit of the garbage collector. It returns a slice that the caller
-// keeps reachable and never touches: it takes no memory, and lets a small heap grow by as
-// much between two collections, which saves 9 % of the CPU time of a GET of 11 bytes.
+// gcPercent is how much the heap may grow between two collections, in percent, unless GOGC
+// says otherwise. With Go's 100 a million keys with values of 100 bytes take 460 bytes of
+// resident memory each, and with 75 they take 410.
+const gcPercent = 75
+
+// setCollector sets the pace and the limit of the garbage collector. It returns a slice that
+// the caller keeps reachable and never touches: it takes no memory, and lets a small heap grow
+// by about as much between two collections, which saves 9 % of the CPU time of a GET of 11
+// bytes.
 func setCollector(sys system) (room []byte) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	room = make([]byte, min(16<<20, sys.memory/16))
 	debug.SetMemoryLimit(sys.gcLimit + int64(len(room))) // the limit counts the slice, too
 	return room
