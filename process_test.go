@@ -37,7 +37,7 @@ func TestSignals(t *testing.T) {
 		{[]os.Signal{syscall.SIGHUP}, 0},
 		{[]os.Signal{syscall.SIGTERM, syscall.SIGHUP}, 0},
 		{[]os.Signal{syscall.SIGTERM, syscall.SIGTERM}, 20 * time.Millisecond}, // timeout signals the process and then its group
-		{[]os.Signal{syscall.SIGINT, syscall.SIGINT}, 20 * time.Millisecond},
+		{[]os.Signal{syscall.SIGINT, syscall.SIGINT}, 20 * time.Millisecond},   // Ctrl-C under npm or make
 	} {
 		t.Run(fmt.Sprint(test.signals), func(t *testing.T) {
 			if signal.Ignored(test.signals[0]) {
@@ -82,6 +82,8 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	}
 }
 
+// The handlers of the signals are there before the first line of the log. A process that sends
+// a signal when it reads that line may be late, so this tries a few times.
 func TestSignalAfterTheFirstLine(t *testing.T) {
 	t.Parallel()
 	for range 5 {

@@ -130,26 +130,44 @@ func TestSiege(t *testing.T) {
 	}
 }
 
-// TestResidentMemory checks that the memory of the process follows what is stored. A heap
-// that grows to twice what is in use takes up to 430 bytes for each key. Room for the
-// collector and the pages that it has not returned yet come on top.
+// TestResidentMemory checks that the memory of the process follows what is stored: 430 bytes
+// for each key, and 32 MiB for the collector's room and what belongs to no key. It notices a
+// heap that grows by 400 %. BenchmarkResidentMemory measures the bytes of a key.
 func TestResidentMemory(t *testing.T) {
 	t.Parallel()
 	skipUnlessMemoryCounts(t)
-	const (
-		keys  = 30_000
-		size  = 100
-		entry = int64(len("key0000000") + size + 128)
-	)
-	s := &siege{process: kvactor(t, "-quiet", "-max-store-bytes", fmt.Sprint(keys*entry))}
-	if empty := s.memory("RssAnon"); empty > 12<<20 {
+	const keys = 30_000
+	empty, full := residentMemory(t, keys)
+	if empty > 12<<20 {
 		t.Errorf("an empty server uses %d MiB, as if it had touched the room for the collector", empty>>20)
 	}
-	atOnce(4, func(i int) { s.fill(fmt.Sprint("key", i), text(size)) })
-	resident := s.memory("RssAnon")
-	if most := int64(keys*430 + 32<<20); resident > most {
-		t.Errorf("the server uses %d MiB, want at most %d", resident>>20, most>>20)
+	if most := int64(keys*430 + 32<<20); full > most {
+		t.Errorf("the server uses %d MiB, want at most %d", full>>20, most>>20)
 	}
+}
+
+// BenchmarkResidentMemory measures how much resident memory the server takes for each of a
+// million keys with values of 100 bytes, without asking for a collection.
+//
+//	go test -run '^$' -bench ResidentMemory -benchtime 1x .
+func BenchmarkResidentMemory(b *testing.B) {
+	const keys = 1_000_000
+	for range b.N {
+		_, full := residentMemory(b, keys)
+		b.ReportMetric(float64(full)/keys, "B/key")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// residentMemory returns how much memory a server uses, in bytes, when it is empty and when it
+// has n keys with values of 100 bytes.
+func residentMemory(t testing.TB, n int64) (empty, full int64) {
+	const size = 100
+	const entry = int64(len("key0000000") + size + 128)
+	s := &siege{process: kvactor(t, "-quiet", "-max-store-bytes", fmt.Sprint(n*entry))}
+	empty = s.memory("RssAnon")
+	atOnce(4, func(i int) { s.fill(fmt.Sprint("key", i), text(size)) })
+	return empty, s.memory("RssAnon")
 }
 
 // skipUnlessMemoryCounts skips a test that measures the memory of a process where that is

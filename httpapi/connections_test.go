@@ -58,7 +58,7 @@ func TestMaxConns(t *testing.T) {
 }
 
 // The log says once that all connections are taken, and not again while some end and
-// others take their places. It says so again after half of them were free.
+// others take their places. It says so again after fewer than half were taken.
 func TestMaxConnsIsLoggedOnce(t *testing.T) {
 	inBubble(t, setup{Config: Config{MaxConns: 4, Quiet: true}}, func(t *testing.T, s *testServer) {
 		var open []apitest.Client

@@ -83,7 +83,8 @@ func TestNoResponseIsLost(t *testing.T) {
 }
 
 // The reader of this body reports the end in a separate call, after the last bytes. So all
-// of the body has been read before the exchange sees its end, and no byte is left.
+// of the body has been read before the exchange sees its end, and no byte is left. If bytes
+// were left, the response would count as an early one, and end the connection.
 func TestRestOfABodyIsCounted(t *testing.T) {
 	x := newExchange(nil, httptest.NewRequest("PUT", "/kv/a", strings.NewReader("value")), nil)
 	for _, want := range []int64{2, 0} {
