@@ -10,9 +10,7 @@ import (
 	"reflect"
 	"regexp"
 	"runtime/debug"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -203,54 +201,31 @@ func TestGOMEMLIMIT(t *testing.T) {
 }
 
 // The collector's room is a sixteenth of the memory, and 16 MiB at most. The limit of the
-// collector does not count it.
+// collector does not count it. The pace of the collector is the user's, if GOGC says one.
 func TestSetCollector(t *testing.T) {
-	t.Setenv("GOGC", "400") // as TestMain set it
-	limit := debug.SetMemoryLimit(-1)
-	defer debug.SetMemoryLimit(limit)
-	for memory, want := range map[int64]int64{64 << 20: 4 << 20, 1 << 30: 16 << 20} {
-		room := int64(len(setCollector(system{memory: memory, gcLimit: memory / 2})))
-		if got := debug.SetMemoryLimit(-1); room != want || got != memory/2+want {
-			t.Errorf("%d bytes of memory: the room is %d and the limit %d, want %d and %d", memory, room, got, want, memory/2+want)
-		}
-	}
-}
-
-// The collector has its room for as long as the server runs, and GOGC is the user's.
-func TestGOGC(t *testing.T) {
-	t.Parallel()
-	skipUnlessMemoryCounts(t)
+	limit, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(-1)
+	defer func() {
+		gcRoom = nil
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(percent)
+	}()
+	type collector struct{ room, limit, percent int }
 	for _, test := range []struct {
-		gogc        string
-		least, most int // of the heap in MiB at which a collection should begin, with the room
+		memory int64
+		gogc   string
+		want   collector
 	}{
-		{"", 25, 30}, // the room and six tenths, and a value or two
-		{"100", 32, 37},
+		{64 << 20, "", collector{4 << 20, 36 << 20, 60}},
+		{1 << 30, "200", collector{16 << 20, 528 << 20, 200}},
 	} {
-		cmd := command("kvactor", "-quiet")
-		cmd.Env = append(cmd.Env, "GOGC="+test.gogc, "GOMEMLIMIT=off", "GODEBUG=gctrace=1")
-		p := launch(t, cmd)
-		c := p.dial()
-		for range 40 {
-			c.Want("PUT", "/kv/a", strings.Repeat("x", 1<<20), 200, "")
-		}
-		p.signal(syscall.SIGTERM)
-		log := p.wantEnd()
-
-		goal := math.MaxInt
-		for _, match := range gcGoal.FindAllStringSubmatch(log, -1) {
-			n, _ := strconv.Atoi(match[1])
-			goal = min(goal, n)
-		}
-		if goal < test.least || goal > test.most {
-			t.Errorf("GOGC=%s: the least goal is %d MiB, want %d to %d:\n%s", test.gogc, goal, test.least, test.most, log)
+		t.Setenv("GOGC", test.gogc)
+		debug.SetGCPercent(200)
+		setCollector(system{memory: test.memory, gcLimit: test.memory / 2})
+		if got := (collector{len(gcRoom), int(debug.SetMemoryLimit(-1)), debug.SetGCPercent(-1)}); got != test.want {
+			t.Errorf("%d bytes of memory, GOGC=%s: %+v, want %+v", test.memory, test.gogc, got, test.want)
 		}
 	}
 }
-
-// gcGoal is what the runtime says of a collection, but not of the first, which often begins
-// before there is room.
-var gcGoal = regexp.MustCompile(`(?m)^gc (?:[2-9]|\d\d+) .*, (\d+) MB goal,`)
 
 func TestAddressInTheLog(t *testing.T) {
 	for addr, want := range map[string]string{
