@@ -82,39 +82,6 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	}
 }
 
-// The handlers of the signals are there before the first line of the log. A process that sends
-// a signal when it reads that line may be late, so this tries a few times.
-func TestSignalAfterTheFirstLine(t *testing.T) {
-	t.Parallel()
-	for range 5 {
-		p := kvactor(t)
-		p.signal(syscall.SIGTERM)
-		p.wantEnd()
-	}
-}
-
-// The process ends in time although an upload stalls and nothing reads the log.
-func TestProcessEndsInTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes as long as the end may")
-	}
-	t.Parallel()
-	p := kvactor(t)
-	c := p.dial()
-	const requests = 1500 // more lines than the pipe of the log has space for
-	go io.WriteString(c, strings.Repeat(apitest.Request("DELETE", "/kv/"+strings.Repeat("long", 10), ""), requests))
-	for i := range requests {
-		if err := c.Skip(); err != nil {
-			t.Fatalf("response %d: %v", i, err)
-		}
-	}
-	p.beginUpload()
-	p.signal(syscall.SIGTERM)
-	if log := p.wantEnd(); strings.Contains(log, "Server stopped\n") {
-		t.Error("the log has its last line: the pipe was not full")
-	}
-}
-
 func TestReaderOfTheLogGoesAway(t *testing.T) {
 	t.Parallel()
 	p := kvactor(t)
@@ -143,7 +110,7 @@ func TestTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := startRun(t)
-				c := r.dial()
+				c := r.listener.Dial(t)
 				c.Send(apitest.Header("PUT", "/kv/a", "Expect: 100-continue", "Content-Length: 10"))
 				c.WantResponse("PUT", http.StatusContinue, "")
 
@@ -189,10 +156,11 @@ func TestSignalWhileStarting(t *testing.T) {
 
 // If the listener fails, run ends as after a signal, and returns the error.
 func TestListenerFails(t *testing.T) {
+	errListener := errors.New("the listener fails")
 	synctest.Test(t, func(t *testing.T) {
 		r := startRun(t)
 		go r.readLog()
-		r.listener <- nil
+		r.listener.Return(nil, errListener)
 		if err := r.wait(); err != errListener || !strings.HasSuffix(r.log.String(), "\nServer stopped\n") {
 			t.Errorf("run returns %v and logs %q, want %v", err, &r.log, errListener)
 		}
@@ -203,7 +171,7 @@ func TestListenerFails(t *testing.T) {
 type testRun struct {
 	t        *testing.T
 	signals  chan os.Signal
-	listener testListener
+	listener *apitest.Listener
 	stderr   *io.PipeReader
 	log      bytes.Buffer // what was read from stderr
 	returned chan error   // the result of run
@@ -219,7 +187,7 @@ func startRun(t *testing.T, signals ...os.Signal) *testRun {
 	r := &testRun{
 		t:        t,
 		signals:  make(chan os.Signal, 1),
-		listener: make(testListener),
+		listener: apitest.NewListener(),
 		stderr:   stderr,
 		returned: make(chan error),
 	}
@@ -243,34 +211,6 @@ func (r *testRun) wait() error {
 	synctest.Wait() // until readLog has seen the end
 	return err
 }
-
-func (r *testRun) dial() apitest.Client {
-	client, server := net.Pipe()
-	r.t.Cleanup(func() { client.Close() })
-	r.listener <- testConn{server}
-	return apitest.New(r.t, client)
-}
-
-// A testListener accepts connections in memory. It fails when it receives nil, or is closed.
-type testListener chan net.Conn
-
-var errListener = errors.New("the listener fails")
-
-func (l testListener) Accept() (net.Conn, error) {
-	if conn := <-l; conn != nil {
-		return conn, nil
-	}
-	return nil, errListener
-}
-
-func (l testListener) Close() error { close(l); return nil }
-
-func (l testListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv6zero, Port: 80} }
-
-// A testConn is one end of a net.Pipe. Only its client ends it.
-type testConn struct{ net.Conn }
-
-func (c testConn) CloseWrite() error { return nil }
 
 // role is the environment variable that makes this test binary a server.
 const role = "KVACTOR_TEST_ROLE"

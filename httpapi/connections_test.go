@@ -108,16 +108,13 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 // free files, net/http tries again. Any other error ends Serve.
 func TestFailedAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		l.errs = make(chan error, 2)
-		l.errs <- syscall.EMFILE
-		l.errs <- syscall.EMFILE
+		l := apitest.NewListener()
 		startOn(t, l, setup{Config: Config{MaxConns: 1}}, nil)
-		l.dial(t).Want("GET", "/health", "", 200, "")
+		l.Return(nil, syscall.EMFILE)
+		l.Dial(t).Want("GET", "/health", "", 200, "")
 	})
-	l, want := newPipeListener(), errors.New("no more connections")
-	l.errs = make(chan error, 1)
-	l.errs <- want
+	l, want := apitest.NewListener(), errors.New("no more connections")
+	go l.Return(nil, want)
 	if err := NewServer(l, nil, NewLog(io.Discard), Config{1, 1, 1, true}).Serve(); err != want {
 		t.Errorf("Serve: %v, want %v", err, want)
 	}
@@ -128,8 +125,8 @@ func TestSocketBuffers(t *testing.T) {
 	tcp := start(t, setup{}).connect(t).Conn.(*net.TCPConn)
 	tcp.SetReadBuffer(8 << 10) // the default may be right by chance
 	tcp.SetWriteBuffer(8 << 10)
-	l := newPipeListener()
-	go func() { l.conns <- tcp }()
+	l := apitest.NewListener()
+	go l.Return(tcp, nil)
 	if _, err := newLimitListener(l, 2, nil).Accept(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -108,8 +107,8 @@ func inBubble(t *testing.T, with setup, test func(t *testing.T, s *testServer)) 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // sleeping goroutines of the test can end
-		l := newPipeListener()
-		test(t, startOn(t, l, with, l.dial))
+		l := apitest.NewListener()
+		test(t, startOn(t, l, with, l.Dial))
 	})
 }
 
@@ -248,62 +247,6 @@ func length(n int64) string { return fmt.Sprintf("Content-Length: %d", n) }
 // http10 returns request with another version.
 func http10(request string) string { return strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1) }
 
-// A pipeListener accepts connections in memory. A connection is made when it is
-// accepted.
-type pipeListener struct {
-	net.Listener // nil
-	conns        chan net.Conn
-	close        func()
-	errs         chan error // that Accept returns before it accepts, or nil
-}
-
-func newPipeListener() *pipeListener {
-	conns := make(chan net.Conn)
-	return &pipeListener{conns: conns, close: sync.OnceFunc(func() { close(conns) })}
-}
-
-func (l *pipeListener) dial(t testing.TB) apitest.Client {
-	toServer, fromClient := net.Pipe()
-	toClient, fromServer := net.Pipe()
-	l.conns <- &pipeConn{toClient, fromClient}
-	c := pipeConn{toServer, fromServer}
-	t.Cleanup(func() { c.Close() })
-	return apitest.New(t, c)
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	if len(l.errs) > 0 {
-		return nil, <-l.errs
-	}
-	c, open := <-l.conns
-	if !open {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (l *pipeListener) Close() error { l.close(); return nil }
-
-// A pipeConn is one end of a connection that consists of two pipes, one for each
-// direction, so that its sending half can be closed as that of a TCP connection.
-type pipeConn struct {
-	net.Conn // to the other end
-	from     net.Conn
-}
-
-func (c pipeConn) Read(p []byte) (int, error)        { return c.from.Read(p) }
-func (c pipeConn) SetReadDeadline(t time.Time) error { return c.from.SetReadDeadline(t) }
-func (c pipeConn) CloseWrite() error                 { return c.Conn.Close() }
-
-func (c pipeConn) SetDeadline(t time.Time) error {
-	return errors.Join(c.Conn.SetWriteDeadline(t), c.from.SetReadDeadline(t))
-}
-
-func (c pipeConn) Close() error {
-	c.from.Close()
-	return c.Conn.Close()
-}
-
 // NewServer says what it cannot work with.
 func TestNewServerChecksItsArguments(t *testing.T) {
 	log := NewLog(io.Discard)
@@ -314,7 +257,7 @@ func TestNewServerChecksItsArguments(t *testing.T) {
 				t.Errorf("%+v: NewServer panics with %v, want %s", config, got, want)
 			}
 		}()
-		NewServer(newPipeListener(), nil, log, config)
+		NewServer(apitest.NewListener(), nil, log, config)
 	}
 	check(log, Config{}, "Config.MaxValueBytes must be at least 1")
 	check(log, Config{MaxValueBytes: 1}, "Config.MaxInflightBytes must be at least 1")
