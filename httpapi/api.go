@@ -259,7 +259,7 @@ func (a *api) getLarge(x *exchange, key string, needed int64) response {
 		case needed <= held: // the response keeps all of them, even if it needs fewer now
 			return response{status: http.StatusOK, body: value}
 		}
-		x.release() // the value was replaced by a larger one
+		x.claim.release() // the value was replaced by a larger one
 	}
 }
 

@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -57,23 +59,33 @@ func TestConditions(t *testing.T) {
 	c.WantResponse("GET", 200, "whole")
 }
 
-// Of a hundred clients that create a key at once, exactly one succeeds, and its value is
-// stored. The store takes a long time for each request here. If a create were two requests
-// to it, a check and a Put, all clients would check before any of them puts.
-func TestHundredClientsCreateAKey(t *testing.T) {
+// A hundred clients write at once. Each writes a key of its own and one that all share, which
+// then has one of the values, whole. Exactly one of them creates a key. The store takes a second
+// for each request here. If a create were two requests to it, a check and a Put, all clients
+// would check before any of them puts.
+func TestHundredClientsAtOnce(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		s.fake.before = func(string) { time.Sleep(time.Second) }
+		value := func(i int) string { return strings.Repeat(fmt.Sprintf("value %d ", i), 1+i) }
 		created := make(chan string, 100)
 		var wg sync.WaitGroup
-		for n := range cap(created) {
-			c, value := s.connect(t), strings.Repeat("x", 1+n)
+		for i := range cap(created) {
+			c := s.connect(t)
 			wg.Go(func() {
-				io.WriteString(c, apitest.Request("PUT", "/kv/a", value, "If-None-Match: *"))
-				switch resp, body, err := c.Response("PUT"); {
-				case err != nil || resp.StatusCode != 200 && resp.StatusCode != 412:
-					t.Errorf("%v %q, %v", resp, body, err)
-				case resp.StatusCode == 200:
-					created <- value
+				for _, request := range []string{
+					apitest.Request("PUT", "/kv/"+strconv.Itoa(i), value(i)),
+					apitest.Request("PUT", "/kv/shared", value(i)),
+					apitest.Request("PUT", "/kv/created", value(i), "If-None-Match: *"),
+				} {
+					io.WriteString(c, request)
+					resp, body, err := c.Response("PUT")
+					creates := strings.Contains(request, "created")
+					switch {
+					case err != nil || resp.StatusCode != 200 && !(creates && resp.StatusCode == 412):
+						t.Errorf("%.40q: %v %q, %v", request, resp, body, err)
+					case creates && resp.StatusCode == 200:
+						created <- value(i)
+					}
 				}
 			})
 		}
@@ -81,6 +93,14 @@ func TestHundredClientsCreateAKey(t *testing.T) {
 		if len(created) != 1 {
 			t.Fatalf("%d clients have created the key, want 1", len(created))
 		}
-		s.want(t, "a", <-created)
+		s.want(t, "created", <-created)
+		for i := range 100 {
+			s.want(t, strconv.Itoa(i), value(i))
+		}
+		shared, _, _ := s.store.Get(t.Context(), "shared")
+		var writer int
+		if fmt.Sscanf(string(shared), "value %d ", &writer); string(shared) != value(writer) {
+			t.Errorf("the shared key has %.40q (%d bytes), which nobody has put", shared, len(shared))
+		}
 	})
 }

@@ -120,7 +120,6 @@ func (x *exchange) send(resp response) {
 func (x *exchange) release() {
 	if x.claim != nil {
 		x.claim.release()
-		x.claim = nil
 	}
 }
 

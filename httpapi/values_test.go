@@ -1,12 +1,8 @@
 package httpapi
 
 import (
-	"fmt"
-	"io"
 	"math"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"kvactor/httpapi/apitest"
@@ -104,33 +100,5 @@ func TestTornUploads(t *testing.T) {
 				s.want(t, "a", "")
 			}
 		})
-	}
-}
-
-// 100 concurrent writes to 100 keys all succeed. 100 to one key leave one of the 100
-// values, whole.
-func TestConcurrentWrites(t *testing.T) {
-	s := start(t, setup{Config: Config{Quiet: true, MaxInflightBytes: testBudget}})
-	value := func(i int) string { return strings.Repeat(fmt.Sprintf("value %d ", i), 100*(i+1)) }
-	var wg sync.WaitGroup
-	for i := range 100 {
-		c := s.connect(t)
-		wg.Go(func() {
-			io.WriteString(c, apitest.Request("PUT", "/kv/"+strconv.Itoa(i), value(i))+apitest.Request("PUT", "/kv/shared", value(i)))
-			for range 2 {
-				if resp, body, err := c.Response("PUT"); err != nil || resp.StatusCode != 200 {
-					t.Errorf("PUT: %v %q, %v", resp, body, err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for i := range 100 {
-		s.want(t, strconv.Itoa(i), value(i))
-	}
-	shared, _, _ := s.store.Get(t.Context(), "shared")
-	var writer int
-	if fmt.Sscanf(string(shared), "value %d ", &writer); string(shared) != value(writer) {
-		t.Errorf("the shared key has %.40q (%d bytes), which nobody has put", shared, len(shared))
 	}
 }
