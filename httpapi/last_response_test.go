@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net"
 	"net/http/httptest"
 	"slices"
@@ -23,8 +24,8 @@ func TestNoResponseIsLost(t *testing.T) {
 		return s
 	}
 	free := server(testConns)
-	// run sends all of sent. When a response begins, it sends behind. The responses must be want.
-	run := func(name string, s *testServer, sent []string, behind string, want ...string) {
+	// run sends all of sent. When a response begins, it calls then. The responses must be want.
+	run := func(name string, s *testServer, sent []string, then func(apitest.Client), want ...string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := s.connect(t)
@@ -35,9 +36,9 @@ func TestNoResponseIsLost(t *testing.T) {
 				c.Send(text)
 			}
 			c.R.Reset(slowReader{c.Conn, 64 << 10, 16 * time.Millisecond})
-			if behind != "" {
+			if then != nil {
 				c.R.Peek(1)
-				c.Send(behind)
+				then(c)
 			}
 			for _, want := range want {
 				if resp, body, err := c.Response("GET"); err != nil || body != want {
@@ -50,16 +51,24 @@ func TestNoResponseIsLost(t *testing.T) {
 
 	// The client sends more behind a request whose response has begun.
 	const closes = "Connection: close"
+	more := func(text string) func(apitest.Client) { return func(c apitest.Client) { c.Send(text) } }
 	for key, value := range map[string]string{"60k": testLarge[:60_000], "1M": testLarge} {
 		get, getLast := apitest.Header("GET", "/kv/"+key), apitest.Header("GET", "/kv/"+key, closes)
-		full := server(1)
+		full, stops := server(1), server(testConns)
 		for _, behind := range []string{"\r\n", get} {
-			run(key+", last request", free, []string{getLast}, behind, value)
-			run(key+", HTTP/1.0", free, []string{http10(get)}, behind, value)
-			run(key+", no place is free", full, []string{get}, behind, value)
+			run(key+", last request", free, []string{getLast}, more(behind), value)
+			run(key+", HTTP/1.0", free, []string{http10(get)}, more(behind), value)
+			run(key+", no place is free", full, []string{get}, more(behind), value)
 		}
-		run(key+", before what net/http refuses", free, []string{get}, "\r\nGET\r\n\r\n"+testLarge[:60_000], value, "400 Bad Request")
-		run(key+", before a small last response", free, []string{get + apitest.Header("GET", "/health", closes)}, "\r\n", value, "")
+		run(key+", before what net/http refuses", free, []string{get}, more("\r\nGET\r\n\r\n"+testLarge[:60_000]), value, "400 Bad Request")
+		run(key+", before a small last response", free, []string{get + apitest.Header("GET", "/health", closes)}, more("\r\n"), value, "")
+		run(key+", server stops", stops, []string{get}, func(c apitest.Client) {
+			stopped := make(chan error, 1)
+			go func() { stopped <- stops.Shutdown(context.Background()) }()
+			t.Cleanup(func() { <-stopped })
+			<-stops.api.listener.closed.Done()
+			c.Send(get)
+		}, value)
 	}
 
 	// The client sends all of a body that nobody wants before it reads.
@@ -73,13 +82,13 @@ func TestNoResponseIsLost(t *testing.T) {
 	chunked := func(method, target, body string) []string {
 		return sendsAll(apitest.Header(method, target, apitest.Chunked)+body, apitest.Chunks(testLarge[:unit]))
 	}
-	run("413", small, known("PUT", "/kv/a"), "", "value too large")
-	run("413, chunked", small, chunked("PUT", "/kv/a", ""), "", "value too large")
-	run("405", small, known("POST", "/kv/a"), "", "method not allowed")
-	run("404, chunked", small, chunked("PUT", "/none", ""), "", "not found")
-	run("400", small, known("PUT", "/kv/a", "If-Match: *"), "", "condition is not supported")
-	run("200", small, known("DELETE", "/kv/a"), "", "")
-	run("malformed chunk", small, chunked("PUT", "/kv/a", "no number\r\n"), "", "value is incomplete")
+	run("413", small, known("PUT", "/kv/a"), nil, "value too large")
+	run("413, chunked", small, chunked("PUT", "/kv/a", ""), nil, "value too large")
+	run("405", small, known("POST", "/kv/a"), nil, "method not allowed")
+	run("404, chunked", small, chunked("PUT", "/none", ""), nil, "not found")
+	run("400", small, known("PUT", "/kv/a", "If-Match: *"), nil, "condition is not supported")
+	run("200", small, known("DELETE", "/kv/a"), nil, "")
+	run("malformed chunk", small, chunked("PUT", "/kv/a", "no number\r\n"), nil, "value is incomplete")
 }
 
 // The reader of this body reports the end in a separate call, after the last bytes. So all

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -102,31 +101,6 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 				t.Errorf("%d PUTs are logged as accepted, one has a response", accepted)
 			}
 		})
-	}
-}
-
-// A response that is under way when the server begins to stop is the last of its connection,
-// and arrives whole, whatever is behind its request. So does one that the server has sent, and
-// that is still in the buffers of the kernel.
-func TestStopLosesNoResponse(t *testing.T) {
-	for _, value := range []string{testLarge[:60_000], testLarge} {
-		s := start(t, setup{})
-		s.put(t, "a", value)
-		c := s.connect(t)
-		c.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
-		c.R.Reset(slowReader{c.Conn, 64 << 10, 16 * time.Millisecond})
-		c.Send(apitest.Request("GET", "/kv/a", ""))
-		c.R.Peek(1) // the header says nothing of the stop
-		result := make(chan error, 1)
-		go func() { result <- s.Shutdown(t.Context()) }()
-		<-s.api.listener.closed.Done()
-		c.Send(apitest.Request("GET", "/kv/a", ""))
-		c.WantResponse("GET", 200, value)
-		c.WantEnd()
-		c.Close()
-		if err := <-result; err != nil {
-			t.Errorf("Shutdown: %v", err)
-		}
 	}
 }
 
