@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A limiterTest is a limiter of 8 units and the callers that a test makes wait for some.
@@ -170,9 +171,19 @@ func TestLimiter(t *testing.T) {
 // no unit is lost: the caller returns the claim, or the owner gets it back. The test plays
 // the owner for callers, and then a caller for the owner.
 func TestLeaveWhileGranted(t *testing.T) {
+	newPlayed := func() *limiter {
+		return &limiter{size: 8, claims: make(chan *claim), back: make(chan *claim), ended: make(chan struct{})}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, leave := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		if newPlayed().acquire(ctx, 8) != nil { // no owner receives, so it would wait forever
+			t.Error("a claim is granted that nobody has received")
+		}
+	})
 	for _, leavesFirst := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			l := &limiter{size: 8, claims: make(chan *claim), back: make(chan *claim), ended: make(chan struct{})}
+			l := newPlayed()
 			ctx, leave := context.WithCancel(t.Context())
 			returned := make(chan *claim, 1)
 			go func() { returned <- l.acquire(ctx, 8) }()
