@@ -118,6 +118,7 @@ func TestLimiter(t *testing.T) {
 
 	testLimiter(t, "one that leaves gives nothing back", func(l *limiterTest) {
 		held := l.try(8)
+		l.wait(8)
 		l.wait(6).leave()
 		synctest.Wait()
 		if l.tryAcquire(1) != nil {
