@@ -25,7 +25,7 @@ import (
 // decide what happens when.
 
 // Guarantee 1. No run of the store can show that other goroutines have no way to the
-// map, so this test reads the source. The race detector finds what it does not see.
+// map, so this test reads the source. The race detector finds what this test misses.
 func TestOneOwner(t *testing.T) {
 	for _, dir := range []string{".", "..", "../httpapi"} {
 		files, refuse := parse(t, dir)
@@ -120,22 +120,22 @@ func TestReceivedMeansDone(t *testing.T) {
 	})
 }
 
-// Guarantee 3, for each error that a method returns, but for ErrStopped: nothing changes
-// after Stop, because no goroutine is left that could change it.
+// Guarantee 3, for each error that a method returns, but for ErrStopped: see TestEveryOrder.
 func TestErrorMeansNoEffect(t *testing.T) {
 	t.Run("a context that is done before the call", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			store := newStore()
-			put := begin(func() error { return store.Put(unseen{t.Context()}, "key", nil) })
-			select {
-			case req := <-store.requests:
-				t.Error("it sent a request; look at the context first, because select chooses at random")
-				req.replyTo <- reply{}
-			default:
+			store := newRunning(t, math.MaxInt64)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			for range 100 {
+				synctest.Wait() // until the owner is ready to receive
+				if err := store.Put(ctx, "key", nil); err == nil {
+					t.Fatal("it sent a request; look at the context first, because select chooses at random")
+				} else if !errors.Is(err, context.Canceled) {
+					t.Fatalf("it returned %v, want %v", err, context.Canceled)
+				}
 			}
-			if err := <-put; !errors.Is(err, context.Canceled) {
-				t.Errorf("it returned %v, want %v", err, context.Canceled)
-			}
+			do(t, store, missing("key"))
 		})
 	})
 
@@ -176,13 +176,6 @@ func TestErrorMeansNoEffect(t *testing.T) {
 		})
 	}
 }
-
-// An unseen context is canceled, but no select sees it. A select chooses at random among
-// the cases that are ready. With this context, the choice is always another case.
-type unseen struct{ context.Context }
-
-func (unseen) Err() error            { return context.Canceled }
-func (unseen) Done() <-chan struct{} { return nil }
 
 // Guarantee 4.
 func TestOwnerNeverWaits(t *testing.T) {
@@ -354,7 +347,7 @@ func TestItEnds(t *testing.T) {
 		if err := <-begin(ask); err != ErrStopped {
 			t.Errorf("a call after Stop returned %v, want %v", err, ErrStopped)
 		}
-		New(math.MaxInt64).Stop() // the goroutine of New ends
+		New(math.MaxInt64).Stop() // if it left a goroutine, synctest would panic
 	})
 }
 

@@ -56,8 +56,8 @@ func everyOrder(begun, rest []event, visit func(order []event)) {
 }
 
 // isPossible reports whether next may follow begun. The owner starts before it replies,
-// and caller 3 calls before caller 4. So does caller 1 before caller 2, because other
-// orders differ only in the numbers of these two.
+// and caller 3 calls before caller 4. The first event of caller 1 comes before those of
+// caller 2, because other orders differ only in the numbers of these two.
 func isPossible(begun []event, next event) bool {
 	before := func(e event) bool { return e.caller == next.caller-1 }
 	switch {

@@ -8,7 +8,8 @@ import (
 )
 
 // FuzzTable calls the methods of a table in any order. After each call it compares the
-// table with a model, which adds up what it has stored anew each time.
+// table with a model, which adds up what it has stored anew each time. TestStoreIsBounded
+// shows the same rules one by one.
 func FuzzTable(f *testing.F) {
 	random := rand.NewChaCha8([32]byte{})
 	for range 20 {
