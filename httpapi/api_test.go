@@ -109,8 +109,8 @@ func TestMethodNotAllowed(t *testing.T) {
 }
 
 // The method is checked first, then the key, Content-Range, any condition but that to create,
-// the value, the condition to create, and at last the space in the store. TestFullStore shows
-// the last two.
+// the value, the condition to create, and at last the space in the store. TestEnds shows that
+// 408 and 503 come before the condition to create.
 func TestOrderOfChecks(t *testing.T) {
 	const (
 		invalid      = "/kv/a%20b"
@@ -119,7 +119,9 @@ func TestOrderOfChecks(t *testing.T) {
 		create       = "If-None-Match: *"
 	)
 	large := strings.Repeat("x", 100)
-	c := start(t, setup{Config: Config{MaxValueBytes: 99}, budget: 1}).connect(t)
+	s := start(t, setup{Config: Config{MaxValueBytes: 99}, budget: int64(len("old") + len("value") + 128)})
+	s.put(t, "old", "value") // and the store is full
+	c := s.connect(t)
 	for _, row := range []struct {
 		method, target, body string
 		fields               []string
@@ -133,9 +135,10 @@ func TestOrderOfChecks(t *testing.T) {
 		{"PUT", "/kv/a", "", []string{contentRange, condition}, 400, "content-range is not supported"},
 		{"PUT", "/kv/a", large, []string{"content-range:"}, 400, "content-range is not supported"},
 		{"PUT", "/kv/a", large, []string{condition}, 400, "condition is not supported"},
-		{"PUT", "/kv/a", "", []string{create}, 400, "value cannot be empty"},
-		{"PUT", "/kv/a", large, []string{create}, 413, "value too large"},
-		{"PUT", "/kv/a", "value", []string{create}, 507, "store is full"},
+		{"PUT", "/kv/old", "", []string{create}, 400, "value cannot be empty"},
+		{"PUT", "/kv/old", large, []string{create}, 413, "value too large"},
+		{"PUT", "/kv/old", large[:99], []string{create}, 412, "precondition failed"},
+		{"PUT", "/kv/new", "value", []string{create}, 507, "store is full"},
 		{"GET", "/kv/a", "", []string{contentRange, condition}, 404, "key not found"},
 		{"DELETE", "/kv/", "", []string{condition}, 400, "key cannot be empty"},
 		{"DELETE", "/clear", "", []string{contentRange, condition}, 200, ""},
@@ -154,8 +157,6 @@ func TestFullStore(t *testing.T) {
 	c.Want("PUT", "/kv/new", value, 507, "store is full")
 	c.Want("GET", "/kv/new", "", 404, "key not found")
 	c.Want("PUT", "/kv/a", value+value, 507, "store is full")
-	c.Send(apitest.Request("PUT", "/kv/a", value+value, "If-None-Match: *"))
-	c.WantResponse("PUT", 412, "precondition failed") // the condition is judged before the space
 	c.Want("GET", "/kv/a", "", 200, value)
 	c.Want("PUT", "/kv/a", value[1:]+"y", 200, "")
 	c.Want("DELETE", "/kv/b", "", 200, "")

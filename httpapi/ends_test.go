@@ -43,7 +43,7 @@ func TestEnds(t *testing.T) {
 
 		rest = 64 << 10 // of a body, which is read before the response
 
-		expect, lastRequest, keepAlive = "Expect: 100-continue", "Connection: close", "Connection: keep-alive"
+		create, expect, lastRequest, keepAlive = "If-None-Match: *", "Expect: 100-continue", "Connection: close", "Connection: keep-alive"
 	)
 	put := func(n int64, fields ...string) string {
 		return apitest.Header("PUT", "/kv/a", append(fields, length(n))...)
@@ -63,6 +63,7 @@ func TestEnds(t *testing.T) {
 
 		// A small request has 10 s from its first byte.
 		{name: "value stalls", sends: []string{put(10) + "value"}, status: 408, responds: body, closes: body + silent},
+		{name: "value of an existing key stalls", sends: []string{apitest.Header("PUT", "/kv/large", create, length(10)) + "value"}, status: 408, responds: body, closes: body + silent},
 		{name: "value asked for stalls", sends: []string{put(5, expect)}, status: 408, responds: body, closes: body + silent},
 		{name: "chunk stalls", sends: []string{chunked + "1000\r\nhalf"}, status: 408, responds: body, closes: body + silent},
 		{name: "last chunk stalls", sends: []string{chunked + apitest.Chunks("one", testLarge[:3*unit])}, status: 408, responds: body, closes: body + silent},
@@ -86,6 +87,8 @@ func TestEnds(t *testing.T) {
 		{name: "units come in time", sends: []string{value}, held: 2999 * time.Millisecond, status: 200, responds: 2999 * time.Millisecond},
 		{name: "units come in time, GET", sends: []string{get}, held: 2999 * time.Millisecond, status: 200, responds: 2999 * time.Millisecond},
 		{name: "units come too late", sends: []string{value}, held: time.Hour, status: 503, responds: 3 * time.Second, closes: 3*time.Second + silent},
+		{name: "units come too late, existing key", sends: []string{apitest.Request("PUT", "/kv/large", testLarge, create)}, held: time.Hour,
+			status: 503, responds: 3 * time.Second, closes: 3*time.Second + silent},
 		{name: "units come too late, GET", sends: []string{get}, held: time.Hour, status: 503, responds: 3 * time.Second},
 		{name: "units come in time, value is slow", sends: []string{put(2 * unit), part, part}, pause: slowest, held: 2900 * time.Millisecond, status: 200, responds: 2 * slowest},
 		{name: "small value needs no units", sends: []string{apitest.Request("PUT", "/kv/a", testLarge[:unit])}, held: time.Hour, status: 200},
