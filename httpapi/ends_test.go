@@ -234,25 +234,30 @@ func TestSmallResponsesThatAreNotRead(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	for _, row := range []struct {
 		value string
-		n     int // bytes that the client reads before each pause
+		n     int // bytes that the client reads in each pause
 		pause time.Duration
+		cut   bool // whether the client is cut off
 	}{
-		{testLarge, 8_000, time.Second},
-		{testLarge, responsePart, 59 * time.Second},
-		{testLarge[:unit+1], unit, 59 * time.Second},
+		{testLarge, 8_000, time.Second, false},
+		{testLarge, 256 << 10, 59 * time.Second, false},
+		{testLarge, 256 << 10, 61 * time.Second, true},
+		{testLarge[:unit+1], unit, 59 * time.Second, false},
 	} {
 		inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 			s.put(t, "a", row.value)
 			c := s.connect(t)
 			c.R.Reset(slowReader{c.Conn, row.n, row.pause})
 			for range 2 {
-				c.Want("GET", "/kv/a", "", 200, row.value)
+				io.WriteString(c, apitest.Request("GET", "/kv/a", ""))
+				if _, got, err := c.Response("GET"); (got != row.value) != row.cut {
+					t.Errorf("%d bytes in %v: the client receives %d of %d bytes, %v", row.n, row.pause, len(got), len(row.value), err)
+				}
 			}
 		})
 	}
 }
 
-// A slowReader reads at most n bytes and then waits.
+// A slowReader reads little at a time, and n bytes in each pause.
 type slowReader struct {
 	io.Reader
 	n     int
@@ -260,7 +265,7 @@ type slowReader struct {
 }
 
 func (r slowReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p[:min(len(p), r.n)])
+	n, err := r.Reader.Read(p[:min(len(p), r.n, 4<<10)])
 	time.Sleep(r.pause * time.Duration(n) / time.Duration(r.n))
 	return n, err
 }

@@ -83,7 +83,7 @@ func TestLimiter(t *testing.T) {
 	testLimiter(t, "all units or none", func(l *limiterTest) {
 		five := l.try(5)
 		if l.tryAcquire(4) != nil || l.tryAcquire(1<<62) != nil {
-			t.Error("units are granted that are not free")
+			l.t.Error("units are granted that are not free")
 		}
 		three := l.try(3)
 		five.release()
@@ -109,7 +109,7 @@ func TestLimiter(t *testing.T) {
 		six.leave()
 		synctest.Wait()
 		if !six.returned || six.claim != nil || !last.returned || last.claim != nil {
-			t.Error("those that left still wait, or have units")
+			l.t.Error("those that left still wait, or have units")
 		}
 		l.waiting = []*waiter{one}
 		l.want(one)
@@ -122,14 +122,14 @@ func TestLimiter(t *testing.T) {
 		l.wait(6).leave()
 		synctest.Wait()
 		if l.tryAcquire(1) != nil {
-			t.Error("a unit is free that nobody has given back")
+			l.t.Error("a unit is free that nobody has given back")
 		}
 		held.release()
 	})
 
 	testLimiter(t, "more than there is: refused at once, and nobody waits behind it", func(l *limiterTest) {
 		if w := l.wait(9); !w.returned || w.claim != nil {
-			t.Error("a claim for 9 of 8 units is not refused")
+			l.t.Error("a claim for 9 of 8 units is not refused")
 		}
 		l.waiting = nil
 		one := l.wait(1)
@@ -141,7 +141,7 @@ func TestLimiter(t *testing.T) {
 		five := l.wait(5)
 		tried := l.try(3)
 		if l.tryAcquire(1) != nil {
-			t.Error("a try succeeds although no unit is free")
+			l.t.Error("a try succeeds although no unit is free")
 		}
 		held.release()
 		l.want(five)
@@ -158,19 +158,19 @@ func TestLimiter(t *testing.T) {
 		l.wait(1) // comes after the end
 		for i, w := range l.waiting {
 			if !w.returned || w.claim != nil {
-				t.Errorf("waiter %d: returned %v, granted %v; want a refusal", i+1, w.returned, w.claim != nil)
+				l.t.Errorf("waiter %d: returned %v, granted %v; want a refusal", i+1, w.returned, w.claim != nil)
 			}
 		}
 		if l.tryAcquire(1) != nil {
-			t.Error("a try succeeds after the end")
+			l.t.Error("a try succeeds after the end")
 		}
 		held.release() // does not wait
 	})
 }
 
 // A caller leaves at the moment at which the owner grants its claim. Whichever comes first,
-// no unit is lost: the caller returns the claim, or the owner gets it back. The test plays
-// the owner for callers, and then a caller for the owner.
+// no unit is lost: the caller returns the claim, or the owner gets it back. First the test
+// plays the owner, and at last a caller.
 func TestLeaveWhileGranted(t *testing.T) {
 	newPlayed := func() *limiter {
 		return &limiter{size: 8, claims: make(chan *claim), back: make(chan *claim), ended: make(chan struct{})}
