@@ -27,6 +27,25 @@ func TestUnitsOfAValue(t *testing.T) {
 	s.connect(t).Want("PUT", "/kv/a", testLarge[:unit+1], 200, "")
 }
 
+// A value of up to 64 KiB needs no units. It passes those that wait for some.
+func TestSmallValuesDoNotWait(t *testing.T) {
+	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
+		s.holdIncoming(t)
+		s.holdOutgoing(t, testMax)
+		s.put(t, "large", testLarge)
+		for _, waits := range []string{apitest.Header("PUT", "/kv/a", length(testMax)), apitest.Header("GET", "/kv/large")} {
+			s.connect(t).Send(waits)
+		}
+		synctest.Wait()
+		start, c := time.Now(), s.connect(t)
+		c.Want("PUT", "/kv/a", testLarge[:unit], 200, "")
+		c.Want("GET", "/kv/a", "", 200, testLarge[:unit])
+		c.Send(apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:unit]))
+		c.WantOpen(200)
+		wantTime(t, start, 0)
+	})
+}
+
 // A GET that waits for units holds no value. It serves what the store has at the end of its
 // wait.
 func TestWaitingGetHoldsNoValue(t *testing.T) {
