@@ -10,39 +10,22 @@ import (
 	"testing"
 )
 
-// A mutexStore is what most programs use in place of an owner.
-type mutexStore struct {
-	mu     sync.Mutex
-	values map[string][]byte
+// A lockedStore is what most programs use in place of an owner. With the locks of a
+// sync.RWMutex, it lets readers in together.
+type lockedStore struct {
+	read, write sync.Locker
+	values      map[string][]byte
 }
 
-func (s *mutexStore) get(key string) []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *lockedStore) get(key string) []byte {
+	s.read.Lock()
+	defer s.read.Unlock()
 	return s.values[key]
 }
 
-func (s *mutexStore) put(key string, value []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.values[key] = value
-}
-
-// An rwMutexStore lets readers in together.
-type rwMutexStore struct {
-	mu     sync.RWMutex
-	values map[string][]byte
-}
-
-func (s *rwMutexStore) get(key string) []byte {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.values[key]
-}
-
-func (s *rwMutexStore) put(key string, value []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *lockedStore) put(key string, value []byte) {
+	s.write.Lock()
+	defer s.write.Unlock()
 	s.values[key] = value
 }
 
@@ -52,8 +35,10 @@ func BenchmarkOperation(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background()) // as callers have that may give up
 	defer cancel()
 	store := newRunning(b, math.MaxInt64)
-	mutex := &mutexStore{values: make(map[string][]byte)}
-	rwMutex := &rwMutexStore{values: make(map[string][]byte)}
+	var mutex sync.Mutex
+	var rwMutex sync.RWMutex
+	locked := &lockedStore{&mutex, &mutex, make(map[string][]byte)}
+	rwLocked := &lockedStore{rwMutex.RLocker(), &rwMutex, make(map[string][]byte)}
 	var syncMap sync.Map
 	subjects := []struct {
 		name string
@@ -63,8 +48,8 @@ func BenchmarkOperation(b *testing.B) {
 		{"store",
 			func(key string) { store.Get(ctx, key) },
 			func(key string, value []byte) { store.Put(ctx, key, value) }},
-		{"sync.Mutex", func(key string) { mutex.get(key) }, mutex.put},
-		{"sync.RWMutex", func(key string) { rwMutex.get(key) }, rwMutex.put},
+		{"sync.Mutex", func(key string) { locked.get(key) }, locked.put},
+		{"sync.RWMutex", func(key string) { rwLocked.get(key) }, rwLocked.put},
 		{"sync.Map",
 			func(key string) { syncMap.Load(key) },
 			func(key string, value []byte) { syncMap.Store(key, value) }},
