@@ -160,7 +160,7 @@ func TestListenerFails(t *testing.T) {
 type testRun struct {
 	t        *testing.T
 	signals  chan os.Signal
-	listener *apitest.Listener
+	listener apitest.Listener
 	stderr   *io.PipeReader
 	log      bytes.Buffer // what was read from stderr
 	returned chan error   // the result of run

@@ -3,17 +3,13 @@ package apitest
 import (
 	"errors"
 	"net"
-	"sync"
 	"testing"
 	"time"
 )
 
 // A Listener accepts connections in memory, whose deadlines follow the fake clock of a
 // synctest bubble. A connection is made when it is accepted.
-type Listener struct {
-	accepts chan accept
-	close   func()
-}
+type Listener chan accept
 
 // An accept is what a call of Accept returns.
 type accept struct {
@@ -21,13 +17,10 @@ type accept struct {
 	err  error
 }
 
-func NewListener() *Listener {
-	accepts := make(chan accept)
-	return &Listener{accepts, sync.OnceFunc(func() { close(accepts) })}
-}
+func NewListener() Listener { return make(Listener) }
 
 // Dial connects to the listener until the test ends.
-func (l *Listener) Dial(t testing.TB) Client {
+func (l Listener) Dial(t testing.TB) Client {
 	toServer, fromClient := net.Pipe()
 	toClient, fromServer := net.Pipe()
 	l.Return(pipes{toClient, fromClient}, nil)
@@ -37,19 +30,19 @@ func (l *Listener) Dial(t testing.TB) Client {
 }
 
 // Return makes a call of Accept return conn and err.
-func (l *Listener) Return(conn net.Conn, err error) { l.accepts <- accept{conn, err} }
+func (l Listener) Return(conn net.Conn, err error) { l <- accept{conn, err} }
 
-func (l *Listener) Accept() (net.Conn, error) {
-	a, open := <-l.accepts
+func (l Listener) Accept() (net.Conn, error) {
+	a, open := <-l
 	if !open {
 		return nil, net.ErrClosed
 	}
 	return a.conn, a.err
 }
 
-func (l *Listener) Close() error { l.close(); return nil }
+func (l Listener) Close() error { close(l); return nil }
 
-func (l *Listener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv6zero, Port: 80} }
+func (l Listener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv6zero, Port: 80} }
 
 // A pipes is one end of a connection that consists of two pipes, one for each direction, so
 // that its sending half can be closed as that of a TCP connection.
