@@ -158,7 +158,6 @@ func TestListenerFails(t *testing.T) {
 
 // A testRun is a call of run in a bubble of synctest, where time passes without waiting.
 type testRun struct {
-	t        *testing.T
 	signals  chan os.Signal
 	listener apitest.Listener
 	stderr   *io.PipeReader
@@ -174,7 +173,6 @@ func startRun(t *testing.T, signals ...os.Signal) *testRun {
 	}
 	stderr, w := io.Pipe()
 	r := &testRun{
-		t:        t,
 		signals:  make(chan os.Signal, 1),
 		listener: apitest.NewListener(),
 		stderr:   stderr,
@@ -326,14 +324,9 @@ func (p *process) wantEnd() (log string) {
 // has occupied, and RssFile is the part that is mapped from files.
 func (p *process) memory(name string) int64 {
 	p.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	var kB int64
-	_, rest, _ := strings.Cut(string(status), name+":")
-	if _, err := fmt.Sscanf(rest, "%d kB", &kB); err != nil {
-		p.t.Fatalf("%s: %v", name, err)
+	kB := number(os.DirFS("/proc"), fmt.Sprint(p.cmd.Process.Pid, "/status"), name+":")
+	if kB == math.MaxInt64 {
+		p.t.Fatalf("Linux does not know %s", name)
 	}
 	return kB << 10
 }
