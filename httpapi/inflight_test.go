@@ -102,19 +102,6 @@ func TestGetWaitsOnce(t *testing.T) {
 	})
 }
 
-// The rest of a body is read before the request holds units, so a client that never sends it
-// holds none.
-func TestRestOfABodyIsReadWithoutUnits(t *testing.T) {
-	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-		s.put(t, "a", testLarge)
-		s.connect(t).Send(apitest.Header("GET", "/kv/a", length(5)))
-		synctest.Wait()
-		start := time.Now()
-		s.connect(t).Want("GET", "/kv/a", "", 200, testLarge)
-		wantTime(t, start, 0)
-	})
-}
-
 // An upload of unknown length needs units for twice its length, and does not wait for them: it
 // gets what is free, past those that wait in line. It is 413 if it could never fit.
 func TestChunkedUploadsOnlyTry(t *testing.T) {
