@@ -27,9 +27,6 @@ func TestEveryByteOfAKey(t *testing.T) {
 			c.Want("GET", "/kv/"+fmt.Sprintf(format, string(rune(b))), "", 200, "value")
 		}
 	}
-	long := strings.Repeat(keyBytes, 120)
-	c.Want("PUT", "/kv/"+long, "value", 200, "")
-	c.Want("GET", "/kv/"+long, "", 200, "value")
 }
 
 // Keys and paths are checked after percent-decoding, and nothing normalizes them. Case
