@@ -26,14 +26,9 @@ import (
 func TestEveryOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		events := []event{{"start", 0}, {"reply", 0}, {"stop", 0}, {"call", 1}, {"call", 2}, {"call", 3}, {"call", 4}}
-		count := 0
 		for _, cancels := range [][]event{{}, {{"cancel", 1}}, {{"cancel", 2}}, {{"cancel", 1}, {"cancel", 2}}} {
-			everyOrder(nil, slices.Concat(events, cancels), func(order []event) {
-				checkOrder(t, order)
-				count++
-			})
+			everyOrder(nil, slices.Concat(events, cancels), func(order []event) { checkOrder(t, order) })
 		}
-		t.Logf("%d orders", count)
 	})
 }
 
