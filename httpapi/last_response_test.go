@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,16 +24,14 @@ func TestNoResponseIsLost(t *testing.T) {
 	}
 	free := server(testConns)
 	// run sends all of sent. When a response begins, it calls then. The responses must be want.
-	run := func(name string, s *testServer, sent []string, then func(apitest.Client), want ...string) {
+	run := func(name string, s *testServer, sent string, then func(apitest.Client), want ...string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := s.connect(t)
 			defer c.Close()
 			c.Conn.(*net.TCPConn).SetWriteBuffer(16 << 10) // or the kernel takes it all
 			c.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
-			for _, text := range sent {
-				c.Send(text)
-			}
+			c.Send(sent)
 			c.R.Reset(slowReader{c.Conn, 64 << 10, 16 * time.Millisecond})
 			if then != nil {
 				c.R.Peek(1)
@@ -56,13 +53,13 @@ func TestNoResponseIsLost(t *testing.T) {
 		get, getLast := apitest.Header("GET", "/kv/"+key), apitest.Header("GET", "/kv/"+key, closes)
 		full, stops := server(1), server(testConns)
 		for _, behind := range []string{"\r\n", get} {
-			run(key+", last request", free, []string{getLast}, more(behind), value)
-			run(key+", HTTP/1.0", free, []string{http10(get)}, more(behind), value)
-			run(key+", no place is free", full, []string{get}, more(behind), value)
+			run(key+", last request", free, getLast, more(behind), value)
+			run(key+", HTTP/1.0", free, http10(get), more(behind), value)
+			run(key+", no place is free", full, get, more(behind), value)
 		}
-		run(key+", before what net/http refuses", free, []string{get}, more("\r\nGET\r\n\r\n"+testLarge[:60_000]), value, "400 Bad Request")
-		run(key+", before a small last response", free, []string{get + apitest.Header("GET", "/health", closes)}, more("\r\n"), value, "")
-		run(key+", server stops", stops, []string{get}, func(c apitest.Client) {
+		run(key+", before what net/http refuses", free, get, more("\r\nGET\r\n\r\n"+testLarge[:60_000]), value, "400 Bad Request")
+		run(key+", before a small last response", free, get+apitest.Header("GET", "/health", closes), more("\r\n"), value, "")
+		run(key+", server stops", stops, get, func(c apitest.Client) {
 			stopped := make(chan error, 1)
 			go func() { stopped <- stops.Shutdown(context.Background()) }()
 			t.Cleanup(func() { <-stopped })
@@ -72,23 +69,14 @@ func TestNoResponseIsLost(t *testing.T) {
 	}
 
 	// The client sends all of a body that nobody wants before it reads.
-	sendsAll := func(header, part string) []string {
-		return append(append([]string{header}, slices.Repeat([]string{part}, 16)...), "0\r\n\r\n")
-	}
 	small := start(t, setup{Config: Config{MaxValueBytes: 1}})
-	known := func(method, target string, fields ...string) []string {
-		return sendsAll(apitest.Header(method, target, append(fields, length(16*unit+5))...), testLarge[:unit])
-	}
-	chunked := func(method, target, body string) []string {
-		return sendsAll(apitest.Header(method, target, apitest.Chunked)+body, apitest.Chunks(testLarge[:unit]))
-	}
-	run("413", small, known("PUT", "/kv/a"), nil, "value too large")
-	run("413, chunked", small, chunked("PUT", "/kv/a", ""), nil, "value too large")
-	run("405", small, known("POST", "/kv/a"), nil, "method not allowed")
-	run("404, chunked", small, chunked("PUT", "/none", ""), nil, "not found")
-	run("400", small, known("PUT", "/kv/a", "If-Match: *"), nil, "condition is not supported")
-	run("200", small, known("DELETE", "/kv/a"), nil, "")
-	run("malformed chunk", small, chunked("PUT", "/kv/a", "no number\r\n"), nil, "value is incomplete")
+	run("413", small, apitest.Request("PUT", "/kv/a", testLarge), nil, "value too large")
+	run("413, chunked", small, apitest.ChunkedRequest("PUT", "/kv/a", testLarge), nil, "value too large")
+	run("405", small, apitest.Request("POST", "/kv/a", testLarge), nil, "method not allowed")
+	run("404, chunked", small, apitest.ChunkedRequest("PUT", "/none", testLarge), nil, "not found")
+	run("400", small, apitest.Request("PUT", "/kv/a", testLarge, "If-Match: *"), nil, "condition is not supported")
+	run("200", small, apitest.Request("DELETE", "/kv/a", testLarge), nil, "")
+	run("malformed chunk", small, apitest.Header("PUT", "/kv/a", apitest.Chunked)+"no number\r\n"+testLarge, nil, "value is incomplete")
 }
 
 // The reader of this body reports the end in a separate call, after the last bytes. So all
