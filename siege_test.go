@@ -235,14 +235,11 @@ func put(key string, value []byte, chunked bool) *net.Buffers {
 
 // upload puts value, of known length or chunked, and returns the status of the response.
 func (s *siege) upload(key string, value []byte, chunked bool) int {
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		s.t.Error(err)
-		return 0
-	}
-	defer conn.Close()
-	go put(key, value, chunked).WriteTo(conn)
-	resp, _, err := apitest.New(s.t, conn).Response("PUT")
+	s.t.Helper()
+	c := s.dial()
+	defer c.Close()
+	go put(key, value, chunked).WriteTo(c.Conn)
+	resp, _, err := c.Response("PUT")
 	if err != nil {
 		s.t.Errorf("PUT of %d bytes: %v", len(value), err)
 		return 0
