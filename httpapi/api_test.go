@@ -203,7 +203,7 @@ func TestStoreUnavailable(t *testing.T) {
 func TestHealthOfABusyStore(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		var busy time.Duration
-		s.fake.before = func(string) {
+		s.fake.before = func() {
 			time.Sleep(busy)
 			busy = 0
 		}

@@ -65,7 +65,7 @@ func TestConditions(t *testing.T) {
 // would check before any of them puts.
 func TestHundredClientsAtOnce(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-		s.fake.before = func(string) { time.Sleep(time.Second) }
+		s.fake.before = func() { time.Sleep(time.Second) }
 		value := func(i int) string { return strings.Repeat(fmt.Sprintf("value %d ", i), 1+i) }
 		created := make(chan string, 100)
 		var wg sync.WaitGroup

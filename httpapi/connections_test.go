@@ -149,10 +149,10 @@ func TestSocketBuffers(t *testing.T) {
 func TestClientThatClosesItsSendingHalf(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		for _, sent := range append(storeRequests, strings.Join(storeRequests, "")) {
-			s.fake.before = func(string) {}
+			s.fake.before = func() {}
 			in, out := s.holdIncoming(t), s.holdOutgoing(t, testMax)
 			serve := make(chan token)
-			s.fake.before = func(string) { <-serve }
+			s.fake.before = func() { <-serve }
 			c := s.connect(t)
 			sendLast(c, sent)
 			synctest.Wait() // the server has read all that it can

@@ -166,7 +166,7 @@ func TestNoUnitIsLost(t *testing.T) {
 				send(c, row.sent)
 				synctest.Wait()
 				if row.panics {
-					s.fake.before = func(string) { panic("a bug") }
+					s.fake.before = func() { panic("a bug") }
 					holder.Close()
 				}
 				row.then(c)

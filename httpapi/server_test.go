@@ -43,36 +43,35 @@ type setup struct {
 	budget int64 // of the store
 }
 
-// A fakeStore passes each call on to Store. It calls before first, with the key of the call.
-// The key is empty for Clear and for a health check. A before function may wait and may
+// A fakeStore passes each call on to Store. It calls before first, which may wait and may
 // panic.
 type fakeStore struct {
 	Store
-	before func(key string)
+	before func()
 }
 
 func (s *fakeStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	s.before(key)
+	s.before()
 	return s.Store.Get(ctx, key)
 }
 
 func (s *fakeStore) Put(ctx context.Context, key string, value []byte) error {
-	s.before(key)
+	s.before()
 	return s.Store.Put(ctx, key, value)
 }
 
 func (s *fakeStore) Create(ctx context.Context, key string, value []byte) error {
-	s.before(key)
+	s.before()
 	return s.Store.Create(ctx, key, value)
 }
 
 func (s *fakeStore) Delete(ctx context.Context, key string) (bool, error) {
-	s.before(key)
+	s.before()
 	return s.Store.Delete(ctx, key)
 }
 
 func (s *fakeStore) Clear(ctx context.Context) error {
-	s.before("")
+	s.before()
 	return s.Store.Clear(ctx)
 }
 
@@ -139,7 +138,7 @@ func startOn(t testing.TB, l net.Listener, with setup, connect func(testing.TB) 
 	with.MaxConns = cmp.Or(with.MaxConns, testConns)
 	s := &testServer{store: actor.New(with.budget), connect: connect, served: make(chan error, 1)}
 	t.Cleanup(s.store.Stop)
-	s.fake = &fakeStore{s.store, func(string) {}}
+	s.fake = &fakeStore{s.store, func() {}}
 	s.events = NewLog(&s.logged)
 	s.Server = NewServer(l, s.fake, s.events, with.Config)
 	go func() { s.served <- s.Serve(); close(s.served) }()

@@ -79,7 +79,7 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 			release := make(chan token)
 			holder := s.connect(t)
 			if row.store {
-				s.fake.before = func(string) { <-release }
+				s.fake.before = func() { <-release }
 			}
 			if row.units {
 				holder = s.holdIncoming(t)
