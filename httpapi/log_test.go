@@ -254,8 +254,8 @@ func TestFailedWriteIsContinued(t *testing.T) {
 // the writer fails, the log gives up.
 func TestStopWithADeadWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gone, end := context.WithCancel(t.Context()) // the readers of all writers
-		wantStop := func(name string, want time.Duration, write func([]byte) (int, error)) {
+		wantStop := func(want time.Duration, write func([]byte) (int, error)) {
+			t.Helper()
 			for _, before := range []time.Duration{0, time.Second} {
 				l := NewLog(&fakeWriter{write: write})
 				l.Print("line")
@@ -264,15 +264,13 @@ func TestStopWithADeadWriter(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				l.Stop(ctx)
 				cancel()
-				if waited := time.Since(start); waited != want {
-					t.Errorf("%s: Stop returns after %v, want %v", name, waited, want)
-				}
+				wantTime(t, start, want)
 			}
 		}
-		wantStop("blocks", time.Second, func([]byte) (int, error) { <-gone.Done(); return 0, gone.Err() })
-		wantStop("full", time.Second, func([]byte) (int, error) { return 0, cmp.Or[error](gone.Err(), syscall.EAGAIN) })
-		wantStop("fails", 0, func([]byte) (int, error) { return 0, errors.New("broken pipe") })
-		end()
-		time.Sleep(time.Second) // the owners end, or the bubble deadlocks
+		end := t.Context() // of the test, and of the readers
+		wantStop(time.Second, func([]byte) (int, error) { <-end.Done(); return 0, end.Err() })
+		wantStop(time.Second, func([]byte) (int, error) { return 0, cmp.Or[error](end.Err(), syscall.EAGAIN) })
+		wantStop(0, func([]byte) (int, error) { return 0, errors.New("broken pipe") })
+		t.Cleanup(func() { time.Sleep(time.Second) }) // the owners end, or the bubble deadlocks
 	})
 }
