@@ -202,15 +202,10 @@ func TestStoreUnavailable(t *testing.T) {
 // A health check asks the store, which has a second to receive the request.
 func TestHealthOfABusyStore(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
-		var busy time.Duration
-		s.fake.before = func() {
-			time.Sleep(busy)
-			busy = 0
-		}
 		c := s.connect(t)
-		busy = time.Second - 1
+		s.fake.before = func() { time.Sleep(time.Second - 1) }
 		c.Want("GET", "/health", "", 200, "")
-		busy = time.Second + 1
+		s.fake.before = func() { time.Sleep(time.Second + 1) }
 		c.Want("GET", "/health", "", 503, "store is unavailable")
 	})
 }
