@@ -105,9 +105,7 @@ func TestTheEnd(t *testing.T) {
 
 				r.signals <- syscall.SIGTERM
 				start := time.Now()
-				if test.reader != never {
-					time.AfterFunc(test.reader, r.readLog)
-				}
+				time.AfterFunc(test.reader, r.readLog)
 				if test.upload != never {
 					time.Sleep(test.upload)
 					c.Send("0123456789")
