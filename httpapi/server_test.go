@@ -82,7 +82,7 @@ type testServer struct {
 	fake    *fakeStore // around store
 	connect func(t testing.TB) apitest.Client
 
-	served chan error // receives the result of Serve, and is closed
+	served chan error // receives the result of Serve
 
 	events *Log
 	logged bytes.Buffer // the owner of events writes it until end
@@ -141,7 +141,7 @@ func startOn(t testing.TB, l net.Listener, with setup, connect func(testing.TB) 
 	s.fake = &fakeStore{s.store, func() {}}
 	s.events = NewLog(&s.logged)
 	s.Server = NewServer(l, s.fake, s.events, with.Config)
-	go func() { s.served <- s.Serve(); close(s.served) }()
+	go func() { s.served <- s.Serve() }()
 	t.Cleanup(func() { s.end(t) })
 	return s
 }

@@ -154,9 +154,6 @@ func TestCloseCutsOffRequests(t *testing.T) {
 						}
 					}
 					s.Close()
-					if err := <-s.served; err != nil {
-						t.Errorf("Serve: %v", err)
-					}
 					<-s.api.incoming.ended
 					<-s.api.outgoing.ended
 					io.ReadAll(c) // ends
