@@ -32,7 +32,8 @@ func testLimiter(t *testing.T, name string, test func(l *limiterTest)) {
 			l := &limiterTest{newLimiter(ctx, 8), t, end, nil}
 			test(l)
 			for _, w := range l.waiting {
-				if w.leave(); w.claim != nil {
+				w.leave()
+				if synctest.Wait(); w.claim != nil {
 					w.claim.release()
 				}
 			}
