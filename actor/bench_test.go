@@ -10,22 +10,39 @@ import (
 	"testing"
 )
 
-// A lockedStore is what most programs use in place of an owner. With the locks of a
-// sync.RWMutex, it lets readers in together.
-type lockedStore struct {
-	read, write sync.Locker
-	values      map[string][]byte
+// A mutexStore is what most programs use in place of an owner.
+type mutexStore struct {
+	mu     sync.Mutex
+	values map[string][]byte
 }
 
-func (s *lockedStore) get(key string) []byte {
-	s.read.Lock()
-	defer s.read.Unlock()
+func (s *mutexStore) get(key string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.values[key]
 }
 
-func (s *lockedStore) put(key string, value []byte) {
-	s.write.Lock()
-	defer s.write.Unlock()
+func (s *mutexStore) put(key string, value []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.values[key] = value
+}
+
+// An rwMutexStore lets readers in together.
+type rwMutexStore struct {
+	mu     sync.RWMutex
+	values map[string][]byte
+}
+
+func (s *rwMutexStore) get(key string) []byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.values[key]
+}
+
+func (s *rwMutexStore) put(key string, value []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.values[key] = value
 }
 
@@ -35,10 +52,8 @@ func BenchmarkOperation(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background()) // as callers have that may give up
 	defer cancel()
 	store := newRunning(b, math.MaxInt64)
-	var mutex sync.Mutex
-	var rwMutex sync.RWMutex
-	locked := &lockedStore{&mutex, &mutex, make(map[string][]byte)}
-	rwLocked := &lockedStore{rwMutex.RLocker(), &rwMutex, make(map[string][]byte)}
+	mutex := &mutexStore{values: make(map[string][]byte)}
+	rwMutex := &rwMutexStore{values: make(map[string][]byte)}
 	var syncMap sync.Map
 	subjects := []struct {
 		name string
@@ -48,8 +63,8 @@ func BenchmarkOperation(b *testing.B) {
 		{"store",
 			func(key string) { store.Get(ctx, key) },
 			func(key string, value []byte) { store.Put(ctx, key, value) }},
-		{"sync.Mutex", func(key string) { locked.get(key) }, locked.put},
-		{"sync.RWMutex", func(key string) { rwLocked.get(key) }, rwLocked.put},
+		{"sync.Mutex", func(key string) { mutex.get(key) }, mutex.put},
+		{"sync.RWMutex", func(key string) { rwMutex.get(key) }, rwMutex.put},
 		{"sync.Map",
 			func(key string) { syncMap.Load(key) },
 			func(key string, value []byte) { syncMap.Store(key, value) }},
