@@ -102,8 +102,8 @@ func TestLimits(t *testing.T) {
 }
 
 // The log begins with the limits in force and what was changed, and these are the limits
-// that the server enforces. There are fewer connections where the process may have only 40
-// files open, and the files are enough for these.
+// that the server enforces. A process that may have only 40 files open takes 24 connections,
+// and serves all of them.
 func TestLimitsAreLoggedAndEnforced(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/limits"); err != nil {
@@ -201,7 +201,8 @@ func TestGOMEMLIMIT(t *testing.T) {
 }
 
 // The collector's room is a sixteenth of the memory, and 16 MiB at most. The limit of the
-// collector does not count it. The pace of the collector is the user's, if GOGC says one.
+// collector does not count it. The server keeps a
+// GOGC of the user's.
 func TestSetCollector(t *testing.T) {
 	limit, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(-1)
 	defer func() {
@@ -219,7 +220,7 @@ func TestSetCollector(t *testing.T) {
 		{1 << 30, "200", collector{16 << 20, 528 << 20, 200}},
 	} {
 		t.Setenv("GOGC", test.gogc)
-		debug.SetGCPercent(200)
+		debug.SetGCPercent(200) // as the runtime does if GOGC is 200
 		setCollector(system{memory: test.memory, gcLimit: test.memory / 2})
 		if got := (collector{len(gcRoom), int(debug.SetMemoryLimit(-1)), debug.SetGCPercent(-1)}); got != test.want {
 			t.Errorf("%d bytes of memory, GOGC=%s: %+v, want %+v", test.memory, test.gogc, got, test.want)

@@ -41,7 +41,7 @@ func TestSiege(t *testing.T) {
 
 	for name, attack := range map[string]func(s *siege){
 		"values of 1 byte": func(s *siege) {
-			long := strings.Repeat("k", 256) // of long keys fewer fill the store
+			long := strings.Repeat("k", 256) // long keys fill the store sooner
 			atOnce(4, func(i int) { s.fill(fmt.Sprint(long, i), text(1)) })
 		},
 		"large uploads": func(s *siege) {
@@ -55,7 +55,7 @@ func TestSiege(t *testing.T) {
 			value := text(s.limits.http.MaxValueBytes / 16)
 			atOnce(400, func(i int) {
 				status := 503
-				for try := 0; status == 503 && try < 10; try++ { // 503 means later
+				for try := 0; status == 503 && try < 10; try++ { // after 503, the client tries again
 					status = s.upload(key("burst", i%10), value, false)
 				}
 				if status != 200 {

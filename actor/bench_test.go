@@ -54,7 +54,6 @@ func BenchmarkOperation(b *testing.B) {
 	store := newRunning(b, math.MaxInt64)
 	mutex := &mutexStore{values: make(map[string][]byte)}
 	rwMutex := &rwMutexStore{values: make(map[string][]byte)}
-	var syncMap sync.Map
 	subjects := []struct {
 		name string
 		get  func(key string)
@@ -65,9 +64,6 @@ func BenchmarkOperation(b *testing.B) {
 			func(key string, value []byte) { store.Put(ctx, key, value) }},
 		{"sync.Mutex", func(key string) { mutex.get(key) }, mutex.put},
 		{"sync.RWMutex", func(key string) { rwMutex.get(key) }, rwMutex.put},
-		{"sync.Map",
-			func(key string) { syncMap.Load(key) },
-			func(key string, value []byte) { syncMap.Store(key, value) }},
 	}
 
 	keys := make([]string, 1000)
@@ -96,31 +92,5 @@ func BenchmarkOperation(b *testing.B) {
 				wg.Wait()
 			})
 		}
-	}
-}
-
-// BenchmarkKeys measures guarantee 4: what the owner's work costs with one key, and
-// with a million. A get of a million keys misses the processor's caches.
-func BenchmarkKeys(b *testing.B) {
-	for _, keys := range []int{1, 1_000_000} {
-		names := make([]string, keys)
-		table := newTable(math.MaxInt64)
-		for i := range names {
-			names[i] = fmt.Sprintf("key%07d", i)
-			table.put(names[i], []byte("hello world"))
-		}
-		random := rand.New(rand.NewPCG(1, 1))
-		b.Run(fmt.Sprintf("get/%d keys", keys), func(b *testing.B) {
-			for b.Loop() {
-				table.get(names[random.IntN(keys)])
-			}
-		})
-		full := table.values
-		b.Run(fmt.Sprintf("clear/%d keys", keys), func(b *testing.B) {
-			for b.Loop() {
-				table.values = full
-				table.clear()
-			}
-		})
 	}
 }

@@ -183,13 +183,13 @@ func TestOwnerNeverWaits(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := newStore()
 			var requests []request
-			for op := range opStop { // the test plays the owner
+			for op := range opStop { // the test plays the owner, and keeps the requests
 				go store.ask(t.Context(), request{op: op})
 				req := <-store.requests
 				req.replyTo <- reply{}
 				requests = append(requests, req)
 			}
-			synctest.Wait() // The callers have returned. They will never receive again.
+			synctest.Wait() // The callers have returned. No reply will be received any more.
 
 			go store.run(math.MaxInt64)
 			served := 0

@@ -119,7 +119,7 @@ func checkOrder(t *testing.T, order []event) {
 
 		for i := 1; i < len(all); i++ {
 			c := &all[i]
-			if c.want == errWaiting && (i < 4 || all[3].want != errWaiting) {
+			if c.want == errWaiting && (i < 4 || all[3].want != errWaiting) { // 4 begins when 3 has its result
 				c.want = owner.result(c, strconv.Itoa(i))
 			}
 			if c.got != c.want {

@@ -104,17 +104,17 @@ func TestMethods(t *testing.T) {
 // replied. So a rule of the protocol that holds for one of them holds for all, and the
 // other tests show it on one or two.
 func TestMethodsAsk(t *testing.T) {
-	value, full := []byte("sent"), reply{value: []byte("replied"), found: true, err: errors.New("replied")}
+	value, replied := []byte("sent"), reply{value: []byte("replied"), found: true, err: errors.New("replied")}
 	for name, test := range map[string]struct {
 		call func(context.Context, *Store) (results reply)
 		sent request
-		want reply // the results if the owner replies full
+		want reply // the results of the call
 	}{
-		"Get":    {func(ctx context.Context, s *Store) (r reply) { r.value, r.found, r.err = s.Get(ctx, "key"); return }, request{op: opGet, key: "key"}, full},
-		"Put":    {func(ctx context.Context, s *Store) (r reply) { r.err = s.Put(ctx, "key", value); return }, request{op: opPut, key: "key", value: value}, reply{err: full.err}},
-		"Create": {func(ctx context.Context, s *Store) (r reply) { r.err = s.Create(ctx, "key", value); return }, request{op: opCreate, key: "key", value: value}, reply{err: full.err}},
-		"Delete": {func(ctx context.Context, s *Store) (r reply) { r.found, r.err = s.Delete(ctx, "key"); return }, request{op: opDelete, key: "key"}, reply{found: true, err: full.err}},
-		"Clear":  {func(ctx context.Context, s *Store) (r reply) { r.err = s.Clear(ctx); return }, request{op: opClear}, reply{err: full.err}},
+		"Get":    {func(ctx context.Context, s *Store) (r reply) { r.value, r.found, r.err = s.Get(ctx, "key"); return }, request{op: opGet, key: "key"}, replied},
+		"Put":    {func(ctx context.Context, s *Store) (r reply) { r.err = s.Put(ctx, "key", value); return }, request{op: opPut, key: "key", value: value}, reply{err: replied.err}},
+		"Create": {func(ctx context.Context, s *Store) (r reply) { r.err = s.Create(ctx, "key", value); return }, request{op: opCreate, key: "key", value: value}, reply{err: replied.err}},
+		"Delete": {func(ctx context.Context, s *Store) (r reply) { r.found, r.err = s.Delete(ctx, "key"); return }, request{op: opDelete, key: "key"}, reply{found: true, err: replied.err}},
+		"Clear":  {func(ctx context.Context, s *Store) (r reply) { r.err = s.Clear(ctx); return }, request{op: opClear}, reply{err: replied.err}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // the test plays the owner
@@ -122,7 +122,7 @@ func TestMethodsAsk(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				call := begin(func() reply { return test.call(ctx, store) })
 				sent := <-store.requests
-				sent.replyTo <- full
+				sent.replyTo <- replied
 				synctest.Wait()
 				if sent.replyTo = nil; !reflect.DeepEqual(sent, test.sent) || len(call) != 1 {
 					t.Fatalf("it sent %+v, and returned: %t; want %+v, and nothing else", sent, len(call) == 1, test.sent)

@@ -24,7 +24,7 @@ func TestMaxConns(t *testing.T) {
 	inBubble(t, setup{Config: Config{MaxConns: 3}}, func(t *testing.T, s *testServer) {
 		var open []apitest.Client
 		for range 3 {
-			for _, c := range open { // a place is free
+			for _, c := range open { // while a place is free, they stay open
 				c.Send(get)
 				c.WantOpen(200)
 			}
@@ -62,7 +62,7 @@ func TestMaxConns(t *testing.T) {
 func TestMaxConnsIsLoggedOnce(t *testing.T) {
 	inBubble(t, setup{Config: Config{MaxConns: 4, Quiet: true}}, func(t *testing.T, s *testServer) {
 		var open []apitest.Client
-		for _, left := range []int{2, 2, 1, 2, 2} { // connections that do not end
+		for _, left := range []int{2, 2, 1, 2, 2} { // connections that do not end; one is fewer than half
 			for len(open) < 4 {
 				open = append(open, s.connect(t))
 				synctest.Wait()
@@ -104,8 +104,8 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 	})
 }
 
-// A failed Accept takes no connection. After an error that passes, as in a process without
-// free files, net/http tries again. Any other error ends Serve.
+// A failed Accept takes no place. After a temporary error, such as too many open files,
+// net/http tries again. Any other error ends Serve.
 func TestFailedAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := apitest.NewListener()
@@ -149,7 +149,7 @@ func TestSocketBuffers(t *testing.T) {
 func TestClientThatClosesItsSendingHalf(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		for _, sent := range append(storeRequests, strings.Join(storeRequests, "")) {
-			s.fake.before = func() {}
+			s.fake.before = func() {} // or holdOutgoing would wait
 			in, out := s.holdIncoming(t), s.holdOutgoing(t, testMax)
 			serve := make(chan token)
 			s.fake.before = func() { <-serve }

@@ -12,7 +12,7 @@ import (
 	"kvactor/httpapi/apitest"
 )
 
-// An end is what becomes of a request and its connection if a client sends what it sends.
+// An end says what a client sends, and how its request and its connection end.
 type end struct {
 	name  string
 	sends []string
@@ -202,7 +202,7 @@ func TestIdleConnection(t *testing.T) {
 		}
 
 		c = s.connect(t)
-		c.Want("PUT", "/kv/a", testLarge, 200, "") // its deadlines do not outlast it
+		c.Want("PUT", "/kv/a", testLarge, 200, "") // the deadlines of its parts end with it
 		time.Sleep(2*time.Minute - 1)
 		c.Want("GET", "/kv/a", "", 200, testLarge)
 		start = time.Now()

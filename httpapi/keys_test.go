@@ -29,8 +29,8 @@ func TestEveryByteOfAKey(t *testing.T) {
 	}
 }
 
-// Keys and paths are checked after percent-decoding, and nothing normalizes them. Case
-// matters, and the query does not.
+// Keys and paths are checked after percent-decoding, and nothing normalizes them. Their case
+// counts. The query is ignored.
 func TestKeysAreDecodedAndNotNormalized(t *testing.T) {
 	const invalid = "key contains invalid characters"
 	c := start(t, setup{}).connect(t)

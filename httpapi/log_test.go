@@ -121,7 +121,7 @@ func TestQuiet(t *testing.T) {
 	}
 }
 
-// A fakeWriter keeps as many bytes of each write as write returns.
+// A fakeWriter calls write, and keeps the first n bytes, where n is what write returns.
 type fakeWriter struct {
 	bytes.Buffer
 	write func(p []byte) (int, error)

@@ -37,7 +37,6 @@ const (
 var testLarge = strings.Repeat("x", testMax)
 
 // A setup is what a test chooses for its server. The zero value is good for most.
-// MaxValueBytes or MaxInflightBytes is at most testMax.
 type setup struct {
 	Config
 	budget int64 // of the store
@@ -105,14 +104,13 @@ func start(t testing.TB, with setup) *testServer {
 func inBubble(t *testing.T, with setup, test func(t *testing.T, s *testServer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // sleeping goroutines of the test can end
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // goroutines that still sleep wake up before the bubble ends
 		l := apitest.NewListener()
 		test(t, startOn(t, l, with, l.Dial))
 	})
 }
 
-// onEachRequest runs test in two bubbles. The next request of c is the first and the third
-// of its connection.
+// onEachRequest runs test in two bubbles. In one c has sent nothing, in the other two requests.
 func onEachRequest(t *testing.T, name string, with setup, test func(t *testing.T, s *testServer, c apitest.Client)) {
 	t.Helper()
 	for _, served := range []int{0, 2} {
