@@ -85,7 +85,7 @@ func TestReaderOfTheLogGoesAway(t *testing.T) {
 
 // After a signal, an upload has 4 s to end, and a reader of the log has what is then left
 // of 4.5 s.
-func TestTheEnd(t *testing.T) {
+func TestHowLongAStopTakes(t *testing.T) {
 	const never = math.MaxInt64
 	for name, test := range map[string]struct {
 		upload, reader time.Duration // after the signal, when the upload ends and when the reader begins

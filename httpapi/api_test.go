@@ -111,7 +111,7 @@ func TestMethodNotAllowed(t *testing.T) {
 }
 
 // The method is checked first, then the key, Content-Range, any condition but that to create,
-// the value, the condition to create, and at last the space in the store. TestEnds shows that
+// the value, the condition to create, and at last the space in the store. TestTimesAndEnds shows that
 // 408 and 503 come before the condition to create.
 func TestOrderOfChecks(t *testing.T) {
 	const (

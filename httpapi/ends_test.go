@@ -25,13 +25,13 @@ type end struct {
 	closes   time.Duration // when the server closes the connection, or 0 if it stays open
 }
 
-// TestEnds is the table of all times: which response a client gets and when, and when its
+// TestTimesAndEnds is the table of all times: which response a client gets and when, and when its
 // connection ends. Each row holds for the first request of a connection and for later ones.
 //
 // In addition, each row checks two rules. When the response has come, its request holds no
 // units. What a client sends after the last response of its connection is not a request:
 // here it asks to clear the store.
-func TestEnds(t *testing.T) {
+func TestTimesAndEnds(t *testing.T) {
 	const (
 		header = 5 * time.Second
 		body   = 10 * time.Second // also for each part of a large body

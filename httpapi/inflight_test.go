@@ -14,7 +14,7 @@ import (
 
 // A value of up to 64 KiB takes no units. A larger one takes one for each 64 KiB that it
 // begins, and the limiters have as many as the largest value in flight needs. TestLimiter shows
-// how units are granted, and TestEnds how long a request waits for them.
+// how units are granted, and TestTimesAndEnds how long a request waits for them.
 func TestUnitsOfAValue(t *testing.T) {
 	for n, want := range map[int64]int64{
 		0: 0, unit: 0, unit + 1: 2, 2 * unit: 2, 2*unit + 1: 3, math.MaxInt64: 1 << 47,
@@ -132,7 +132,7 @@ func TestChunkedUploadsOnlyTry(t *testing.T) {
 	})
 }
 
-// No unit is lost when a client goes away or a handler panics. TestEnds shows it for all other
+// No unit is lost when a client goes away or a handler panics. TestTimesAndEnds shows it for all other
 // requests, and every test server checks at its end that all units and places are free.
 func TestNoUnitIsLost(t *testing.T) {
 	known := apitest.Header("PUT", "/kv/a", length(testMax)) + testLarge[:testMax/2]

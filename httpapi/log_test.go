@@ -97,7 +97,7 @@ func (failingStore) Get(context.Context, string) ([]byte, bool, error) {
 // A quiet server logs no request, and still logs what goes wrong: an error of the store that
 // has no status of its own, and a panic in a handler, which ends its connection and no other.
 // No line of such a report looks like the line of a request.
-func TestQuiet(t *testing.T) {
+func TestQuietLogsErrors(t *testing.T) {
 	s := start(t, setup{Config: Config{Quiet: true}})
 	s.fake.Store = failingStore{s.store}
 	other, c := s.connect(t), s.connect(t)
