@@ -132,8 +132,9 @@ func TestChunkedUploadsOnlyTry(t *testing.T) {
 	})
 }
 
-// No unit is lost when a client goes away or a handler panics. TestTimesAndEnds shows it for all other
-// requests, and every test server checks at its end that all units and places are free.
+// No unit is lost when a client goes away or a handler panics. TestTimesAndEnds shows it for
+// all other requests, and every test server checks at its end that all units and places are
+// free.
 func TestNoUnitIsLost(t *testing.T) {
 	known := apitest.Header("PUT", "/kv/a", length(testMax)) + testLarge[:testMax/2]
 	chunked := apitest.Header("PUT", "/kv/a", apitest.Chunked) + apitest.Chunks(testLarge[:testMax/4])

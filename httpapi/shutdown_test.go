@@ -132,7 +132,8 @@ func TestStopWaitsForClientsThatStillSend(t *testing.T) {
 }
 
 // Shutdown returns when its context is done, and Close cuts off the requests that are left.
-// Close does so without Shutdown, too, and ends the owners of units. Here all places are taken, and another connection waits.
+// Close does so without Shutdown, too, and ends the owners of units. Here all places are taken,
+// and another connection waits.
 func TestCloseCutsOffRequests(t *testing.T) {
 	for name, connect := range map[string]func(s *testServer, t testing.TB) apitest.Client{
 		"upload":   (*testServer).holdIncoming,

@@ -17,6 +17,7 @@ type accept struct {
 	err  error
 }
 
+// NewListener returns a listener. Whoever accepts from it closes it, once.
 func NewListener() Listener { return make(Listener) }
 
 // Dial connects to the listener until the test ends.
