@@ -31,131 +31,102 @@ import (
 //   - twin is the same server with a map and a lock in the place of the store. It shows
 //     what the owner costs.
 //
-// The metrics are medians of the ratios of one server to another, one ratio a round: rps
+// The metrics are medians of the ratios of the server to another, one ratio a round: rps
 // of requests per second, where more is better, and cpu of the CPU time for a request, where
 // less is better. The middle half of the ratios lies within the metric that begins with ± of
 // the median.
 //
-// Clients read 8 KiB at a time, as wrk does.
-//
 //	go test -run '^$' -bench Server -benchtime 20x .
 func BenchmarkServer(b *testing.B) {
-	for _, load := range []struct {
-		name     string
-		size     int
-		conns    int // at once
-		requests int // in a round
-		fields   []string
-	}{
-		{"11 bytes", 11, 50, 20_000, nil},
-		{"11 bytes, new connections", 11, 20, 5_000, []string{connectionClose}},
-		{"5 kB", 5_000, 50, 20_000, nil},
-		{"40 kB", 40_000, 50, 10_000, nil},
-		{"1 MiB", 1 << 20, 8, 400, nil},
+	for _, l := range []load{
+		{"11 bytes", 11, 50, 20_000, false},
+		{"11 bytes, new connections", 11, 20, 5_000, true},
+		{"5 kB", 5_000, 50, 20_000, false},
+		{"40 kB", 40_000, 50, 10_000, false},
+		{"1 MiB", 1 << 20, 8, 1600, false},
 	} {
 		for _, method := range []string{"GET", "PUT"} {
-			b.Run(method+" "+load.name, func(b *testing.B) {
-				value := strings.Repeat("x", load.size)
-				request := apitest.Request("GET", "/kv/key", "", load.fields...)
-				if method == "PUT" {
-					request = apitest.Request("PUT", "/kv/key", value, load.fields...)
+			b.Run(method+" "+l.name, func(b *testing.B) {
+				var servers []*process
+				for _, name := range []string{"kvactor", "floor", "twin"} {
+					p := launch(b, command(name))
+					go io.Copy(io.Discard, p.log)
+					p.want("PUT", "/kv/key", strings.Repeat("x", l.size), 200, "")
+					servers = append(servers, p)
 				}
-				var all []*loaded
-				for _, server := range []string{"kvactor", "floor", "twin"} {
-					all = append(all, start(b, server, load.conns, value))
-				}
+				ratios := make(map[string][]float64)
 				for b.Loop() {
-					for _, l := range all {
-						l.round(load.requests, request)
+					took, used := l.run(servers[0], method)
+					for i, other := range []string{"floor", "twin"} {
+						otherTook, otherUsed := l.run(servers[i+1], method)
+						ratios["rps/"+other] = append(ratios["rps/"+other], float64(otherTook)/float64(took))
+						ratios["cpu/"+other] = append(ratios["cpu/"+other], float64(used)/float64(otherUsed))
 					}
 				}
 				b.ReportMetric(0, "ns/op")
-				compare(b, all[0], all[1], "floor")
-				compare(b, all[0], all[2], "twin")
-				compare(b, all[2], all[1], "twin/floor")
+				for name, r := range ratios {
+					slices.Sort(r)
+					b.ReportMetric(r[len(r)/2], name)
+					b.ReportMetric((r[len(r)*3/4]-r[len(r)/4])/2, "±"+name)
+				}
 			})
 		}
 	}
 }
 
-// connectionClose is the field of a request that is the only one of its connection.
-const connectionClose = "Connection: close"
-
-// A loaded is a server, clients that load it, and what was measured in each round.
-type loaded struct {
-	*process
-	clients []apitest.Client
-	took    []time.Duration
-	used    []time.Duration // CPU time
+// A load is a number of requests, which clients send at once.
+type load struct {
+	name     string
+	size     int // of the value
+	clients  int
+	requests int
+	single   bool // whether each request has a connection of its own
 }
 
-// start starts a server and puts value over each of conns connections.
-func start(b *testing.B, server string, conns int, value string) *loaded {
-	b.Helper()
-	l := &loaded{process: launch(b, command(server))}
-	go io.Copy(io.Discard, l.log)
-	for range conns {
-		c := apitest.Dial(b, l.addr)
-		c.Want("PUT", "/kv/key", value, 200, "") // at once, because a silent connection has 5 s
-		c.R = bufio.NewReaderSize(c.Conn, 8<<10)
-		l.clients = append(l.clients, c)
+// run loads a server with requests, over new connections. It returns how long that took, and
+// how much CPU time the server used. Clients read 8 KiB at a time, as wrk does.
+func (l load) run(p *process, method string) (took, used time.Duration) {
+	perConn, fields := l.requests/l.clients, []string(nil)
+	if l.single {
+		perConn, fields = 1, []string{"Connection: close"}
 	}
-	return l
-}
+	request := apitest.Header("GET", "/kv/key", fields...)
+	if method == "PUT" {
+		request = apitest.Request("PUT", "/kv/key", strings.Repeat("x", l.size), fields...)
+	}
 
-// round sends n times request over all connections at once. If request is the only one of
-// its connection, each is sent over a new one.
-func (l *loaded) round(n int, request string) {
-	begin, used := time.Now(), l.cpu()
-	single := strings.Contains(request, connectionClose)
-	var wg sync.WaitGroup
-	for i, c := range l.clients {
-		wg.Go(func() {
-			for range (n + i) / len(l.clients) {
-				if single {
-					c.Close()
-					conn, err := net.Dial("tcp", l.addr)
-					if err != nil {
-						l.t.Error(err)
-						return
-					}
-					c.Conn = conn
-					c.R.Reset(conn)
-				}
-				_, err := io.WriteString(c, request)
-				if err == nil {
-					err = c.Skip()
-				}
-				if err != nil {
-					l.t.Error(err)
-					return
+	start, before := time.Now(), p.cpu()
+	atOnce(l.clients, func(int) {
+		r := bufio.NewReaderSize(nil, 8<<10)
+		for range l.requests / l.clients / perConn {
+			conn, err := net.Dial("tcp", p.addr)
+			r.Reset(conn)
+			for n := 0; n < perConn && err == nil; n++ {
+				if _, err = io.WriteString(conn, request); err == nil {
+					err = apitest.Client{Conn: conn, R: r}.Skip()
 				}
 			}
-		})
-	}
-	wg.Wait()
-	if l.t.Failed() {
-		l.t.FailNow()
-	}
-	l.took = append(l.took, time.Since(begin))
-	l.used = append(l.used, l.cpu()-used)
+			if err != nil {
+				p.t.Error(err)
+				return
+			}
+			conn.Close()
+		}
+	})
+	return time.Since(start), p.cpu() - before
 }
 
-// compare reports the ratios of l to other.
-func compare(b *testing.B, l, other *loaded, name string) {
-	for _, metric := range []struct {
-		name string
-		a, b []time.Duration
-	}{{"rps", other.took, l.took}, {"cpu", l.used, other.used}} {
-		var ratios []float64
-		for i := range metric.a {
-			ratios = append(ratios, float64(metric.a[i])/float64(max(1, metric.b[i])))
-		}
-		slices.Sort(ratios)
-		n := len(ratios)
-		b.ReportMetric(ratios[n/2], metric.name+"/"+name)
-		b.ReportMetric((ratios[n*3/4]-ratios[n/4])/2, "±"+metric.name+"/"+name)
+// cpu returns the CPU time that Linux has counted for the server so far, in steps of 10 ms.
+func (p *process) cpu() time.Duration {
+	p.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
 	}
+	fields := strings.Fields(string(stat))
+	user, _ := strconv.Atoi(fields[14-1])
+	system, _ := strconv.Atoi(fields[15-1])
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // BenchmarkResidentMemory measures how much resident memory the server takes for each of a
@@ -181,23 +152,18 @@ func BenchmarkResidentMemory(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// listen begins the server of a role other than kvactor, with the flags of kvactor.
-func listen(system system) (net.Listener, config) {
-	cfg, err := parseFlags(os.Args[1:], system, os.Stderr)
+// listen returns a listener on a free port, and writes its address to stderr as the server does.
+func listen() net.Listener {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", cfg.addr)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Fprintln(os.Stderr, "Server listening on", listener.Addr())
-	return listener, cfg
+	fmt.Fprintln(os.Stderr, "Server listening on", l.Addr())
+	return l
 }
 
 // serveFloor serves the value that was put last, whatever its key.
 func serveFloor() {
-	listener, _ := listen(readSystem(os.DirFS("/")))
 	var stored atomic.Pointer[[]byte]
 	server := http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
@@ -223,16 +189,19 @@ func serveFloor() {
 			stored.Store(&value)
 		}
 	})
-	log.Fatal(server.Serve(listener))
+	log.Fatal(server.Serve(listen()))
 }
 
 // serveTwin serves the same API as the server does, from a lockedStore.
 func serveTwin() {
 	system := readSystem(os.DirFS("/"))
 	setCollector(system)
-	listener, cfg := listen(system)
+	cfg, err := parseFlags(nil, system, os.Stderr)
+	if err != nil {
+		log.Fatal(err)
+	}
 	store := &lockedStore{values: make(map[string][]byte)}
-	log.Fatal(httpapi.NewServer(listener, store, httpapi.NewLog(os.Stderr), cfg.http).Serve())
+	log.Fatal(httpapi.NewServer(listen(), store, httpapi.NewLog(os.Stderr), cfg.http).Serve())
 }
 
 // A lockedStore is a store with a lock, for the requests of a benchmark.

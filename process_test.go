@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -327,21 +326,6 @@ func (p *process) memory(name string) int64 {
 		p.t.Fatalf("Linux does not know %s", name)
 	}
 	return kB << 10
-}
-
-// cpu returns the CPU time that Linux has counted for the server so far, in steps of
-// 10 ms.
-func (p *process) cpu() time.Duration {
-	p.t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	_, rest, _ := bytes.Cut(stat, []byte(") ")) // the fields from the third on
-	fields := strings.Fields(string(rest))
-	user, _ := strconv.Atoi(fields[14-3])
-	system, _ := strconv.Atoi(fields[15-3])
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 func (p *process) dial() apitest.Client {
