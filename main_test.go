@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
-	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
@@ -201,8 +199,7 @@ func TestGOMEMLIMIT(t *testing.T) {
 }
 
 // The collector's room is a sixteenth of the memory, and 16 MiB at most. The limit of the
-// collector does not count it. The server keeps a
-// GOGC of the user's.
+// collector does not count it. The server keeps a GOGC of the user's.
 func TestSetCollector(t *testing.T) {
 	limit, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(-1)
 	defer func() {
@@ -224,17 +221,6 @@ func TestSetCollector(t *testing.T) {
 		setCollector(system{memory: test.memory, gcLimit: test.memory / 2})
 		if got := (collector{len(gcRoom), int(debug.SetMemoryLimit(-1)), debug.SetGCPercent(-1)}); got != test.want {
 			t.Errorf("%d bytes of memory, GOGC=%s: %+v, want %+v", test.memory, test.gogc, got, test.want)
-		}
-	}
-}
-
-func TestAddressInTheLog(t *testing.T) {
-	for addr, want := range map[string]string{
-		"[::]:8080":      "0.0.0.0:8080",
-		"127.0.0.1:8080": "127.0.0.1:8080",
-	} {
-		if got := address(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))); got != want {
-			t.Errorf("address(%s) = %s, want %s", addr, got, want)
 		}
 	}
 }

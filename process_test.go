@@ -128,33 +128,35 @@ func TestHowLongAStopTakes(t *testing.T) {
 	}
 }
 
-// A signal may arrive before the server serves.
-func TestSignalWhileStarting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := startRun(t, syscall.SIGTERM)
-		go r.readLog()
-		if err := r.wait(); err != nil || !strings.HasPrefix(r.log.String(), "Server listening on 0.0.0.0:80\nLimits: ") ||
-			!strings.HasSuffix(r.log.String(), "\nServer stopping\nServer stopped\n") {
-			t.Errorf("run returns %v and logs %q", err, &r.log)
-		}
-	})
-}
-
-// If the listener fails, run ends as after a signal, and returns the error.
-func TestListenerFails(t *testing.T) {
+// A signal may arrive before the server serves. If the listener fails, run ends as after a
+// signal, and returns the error.
+func TestRunEndsAtOnce(t *testing.T) {
 	errListener := errors.New("the listener fails")
-	synctest.Test(t, func(t *testing.T) {
-		r := startRun(t)
-		go r.readLog()
-		r.listener.Return(nil, errListener)
-		if err := r.wait(); err != errListener || !strings.HasSuffix(r.log.String(), "\nServer stopped\n") {
-			t.Errorf("run returns %v and logs %q, want %v", err, &r.log, errListener)
-		}
-	})
+	for _, row := range []struct {
+		signals []os.Signal // that have arrived
+		err     error       // of the listener
+		last    string      // lines of the log
+	}{
+		{[]os.Signal{syscall.SIGTERM}, nil, "Server stopping\nServer stopped\n"},
+		{nil, errListener, "Server stopped\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := startRun(t, row.signals...)
+			go r.readLog()
+			if row.err != nil {
+				r.listener.Return(nil, row.err)
+			}
+			err := r.wait()
+			if want := "Server listening on 0.0.0.0:80\nLimits: " + r.limits[0] + "\n" + row.last; err != row.err || r.log.String() != want {
+				t.Errorf("run returns %v and logs %q, want %v and %q", err, &r.log, row.err, want)
+			}
+		})
+	}
 }
 
 // A testRun is a call of run in a bubble of synctest, where time passes without waiting.
 type testRun struct {
+	config
 	signals  chan os.Signal
 	listener apitest.Listener
 	stderr   *io.PipeReader
@@ -170,6 +172,7 @@ func startRun(t *testing.T, signals ...os.Signal) *testRun {
 	}
 	stderr, w := io.Pipe()
 	r := &testRun{
+		config:   cfg,
 		signals:  make(chan os.Signal, 1),
 		listener: apitest.NewListener(),
 		stderr:   stderr,
@@ -260,11 +263,11 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 		cmd.Wait()
 	})
 
-	var addr string
-	for found := false; !found; { // gctrace may write before it, or around it
-		_, addr, found = strings.Cut(p.line(), "Server listening on ")
+	var port int
+	if _, err := fmt.Sscanf(p.line(), "Server listening on 127.0.0.1:%d", &port); err != nil {
+		t.Fatal(err)
 	}
-	p.addr = strings.TrimSpace(addr)
+	p.addr = fmt.Sprint("127.0.0.1:", port)
 	return p
 }
 
