@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"math"
@@ -69,8 +68,7 @@ func TestSiege(t *testing.T) {
 			conns := s.connect(24)
 			atOnce(len(conns), func(i int) {
 				request := put("stalls", text(most), i%2 == 1)
-				*request = net.Buffers{(*request)[0], text(most - 1)} // all but the last byte, and the last chunk
-				request.WriteTo(conns[i])
+				io.WriteString(conns[i], request[:len(request)-8])        // without its last chunk
 				conns[i].SetReadDeadline(time.Now().Add(4 * time.Second)) // the server refuses most of them before
 				conns[i].Read(make([]byte, 1))
 			})
@@ -80,7 +78,7 @@ func TestSiege(t *testing.T) {
 			for i, conn := range conns {
 				io.WriteString(conn, apitest.Header("PUT", "/kv/trickles", []string{apitest.Chunked, "Content-Length: 1000000"}[i%2]))
 			}
-			part := apitest.Chunks(string(text(40_000))) // where the length is known, a part of the value
+			part := apitest.Chunks(text(40_000)) // where the length is known, a part of the value
 			for range 10 {
 				for _, conn := range conns {
 					io.WriteString(conn, part)
@@ -94,7 +92,7 @@ func TestSiege(t *testing.T) {
 				fmt.Fprintf(&fields, "%d:\r\n", i)
 			}
 			for i, conn := range s.connect(2 * s.limits.http.MaxConns) {
-				header := []string{fields.String(), string(text(9000))}[i%2]
+				header := []string{fields.String(), text(9000)}[i%2]
 				io.WriteString(conn, "GET /kv/key HTTP/1.1\r\nHost: kv\r\n"+header[:8900]) // almost as much as is allowed
 			}
 			s.wantLine(fmt.Sprintf("All %d connections are taken, others wait", s.limits.http.MaxConns))
@@ -182,12 +180,11 @@ func newGroup(t *testing.T) (dir string, err error) {
 	return dir, os.WriteFile(filepath.Join(dir, limitFile), fmt.Append(nil, container), 0)
 }
 
-// text returns a value of n bytes, up to 4 MiB. All values share their bytes, so no test
-// changes them. The bytes do not repeat at the distance of the parts in which large values
-// travel.
-func text(n int64) []byte { return allText()[:n] }
+// text returns a value of n bytes, up to 4 MiB. The bytes do not repeat at the distance of the
+// parts in which large values travel.
+func text(n int64) string { return allText()[:n] }
 
-var allText = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("0123456789 "), 4<<20/10) })
+var allText = sync.OnceValue(func() string { return strings.Repeat("0123456789 ", 4<<20/10) })
 
 // key returns a key. Keys with the same prefix have the same length.
 func key(prefix string, i int) string { return fmt.Sprintf("%s%06d", prefix, i) }
@@ -220,23 +217,20 @@ func (s *siege) clear() {
 	s.want("PUT", "/kv/kept", kept, 200, "")
 }
 
-// put returns a PUT, of known length or chunked. It does not copy value: copying takes
-// longer than sending.
-func put(key string, value []byte, chunked bool) *net.Buffers {
+// put returns a PUT, of known length or chunked.
+func put(key, value string, chunked bool) string {
 	if chunked {
-		length := fmt.Sprintf("%x\r\n", len(value))
-		return &net.Buffers{[]byte(apitest.Header("PUT", "/kv/"+key, apitest.Chunked) + length), value, []byte("\r\n0\r\n\r\n")}
+		return apitest.ChunkedRequest("PUT", "/kv/"+key, value)
 	}
-	length := fmt.Sprint("Content-Length: ", len(value))
-	return &net.Buffers{[]byte(apitest.Header("PUT", "/kv/"+key, length)), value}
+	return apitest.Request("PUT", "/kv/"+key, value)
 }
 
 // upload puts value, of known length or chunked, and returns the status of the response.
-func (s *siege) upload(key string, value []byte, chunked bool) int {
+func (s *siege) upload(key, value string, chunked bool) int {
 	s.t.Helper()
 	c := s.dial()
 	defer c.Close()
-	go put(key, value, chunked).WriteTo(c.Conn)
+	go io.WriteString(c, put(key, value, chunked))
 	resp, _, err := c.Response("PUT")
 	if err != nil {
 		s.t.Errorf("PUT of %d bytes: %v", len(value), err)
@@ -258,7 +252,7 @@ func (s *siege) uploadAtOnce(n int, size int64, want ...int) {
 
 // fill puts value under one key after another until the store is full, over one connection
 // and without waiting for responses. Every other value is chunked.
-func (s *siege) fill(prefix string, value []byte) {
+func (s *siege) fill(prefix, value string) {
 	s.t.Helper()
 	c := s.dial()
 	c.R = bufio.NewReaderSize(c, 64<<10)
@@ -267,7 +261,7 @@ func (s *siege) fill(prefix string, value []byte) {
 	sender.Go(func() {
 		w := bufio.NewWriterSize(c, 64<<10)
 		for i := 0; ; i++ {
-			if _, err := put(key(prefix, i), value, i%2 == 1).WriteTo(w); err != nil {
+			if _, err := w.WriteString(put(key(prefix, i), value, i%2 == 1)); err != nil {
 				return
 			}
 		}
