@@ -10,39 +10,21 @@ import (
 	"testing"
 )
 
-// A mutexStore is what most programs use in place of an owner.
-type mutexStore struct {
-	mu     sync.Mutex
-	values map[string][]byte
+// A lockedStore is what most programs use in place of an owner.
+type lockedStore struct {
+	read, write sync.Locker // may be the same
+	values      map[string][]byte
 }
 
-func (s *mutexStore) get(key string) []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *lockedStore) get(key string) []byte {
+	s.read.Lock()
+	defer s.read.Unlock()
 	return s.values[key]
 }
 
-func (s *mutexStore) put(key string, value []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.values[key] = value
-}
-
-// An rwMutexStore lets readers in together.
-type rwMutexStore struct {
-	mu     sync.RWMutex
-	values map[string][]byte
-}
-
-func (s *rwMutexStore) get(key string) []byte {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.values[key]
-}
-
-func (s *rwMutexStore) put(key string, value []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *lockedStore) put(key string, value []byte) {
+	s.write.Lock()
+	defer s.write.Unlock()
 	s.values[key] = value
 }
 
@@ -52,8 +34,10 @@ func BenchmarkOperation(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background()) // as callers have that may give up
 	defer cancel()
 	store := newRunning(b, math.MaxInt64)
-	mutex := &mutexStore{values: make(map[string][]byte)}
-	rwMutex := &rwMutexStore{values: make(map[string][]byte)}
+	var mutex sync.Mutex
+	var rwMutex sync.RWMutex // lets readers in together
+	locked := &lockedStore{&mutex, &mutex, make(map[string][]byte)}
+	rwLocked := &lockedStore{rwMutex.RLocker(), &rwMutex, make(map[string][]byte)}
 	subjects := []struct {
 		name string
 		get  func(key string)
@@ -62,8 +46,8 @@ func BenchmarkOperation(b *testing.B) {
 		{"store",
 			func(key string) { store.Get(ctx, key) },
 			func(key string, value []byte) { store.Put(ctx, key, value) }},
-		{"sync.Mutex", func(key string) { mutex.get(key) }, mutex.put},
-		{"sync.RWMutex", func(key string) { rwMutex.get(key) }, rwMutex.put},
+		{"sync.Mutex", func(key string) { locked.get(key) }, locked.put},
+		{"sync.RWMutex", func(key string) { rwLocked.get(key) }, rwLocked.put},
 	}
 
 	keys := make([]string, 1000)
