@@ -18,10 +18,9 @@ type limiterTest struct {
 
 // A waiter is a goroutine that calls acquire.
 type waiter struct {
-	leave    context.CancelFunc
-	refused  bool // it should get no units, and wait no longer
-	returned bool
-	claim    *claim // that acquire returned
+	leave context.CancelFunc
+	claim *claim // that acquire returned
+	state string // waits, granted or refused
 }
 
 // testLimiter runs test in a bubble. At its end, all units must be free again.
@@ -39,124 +38,117 @@ func testLimiter(t *testing.T, name string, test func(l *limiterTest)) {
 			}
 			synctest.Wait()
 			if ctx.Err() == nil {
-				l.try(8)
+				l.try(8, true)
 			}
 		})
 	})
 }
 
-// try takes n units, which must be free.
-func (l *limiterTest) try(n int64) *claim {
+// try tries to take n units, and checks whether it gets them.
+func (l *limiterTest) try(n int64, want bool) *claim {
 	l.t.Helper()
 	c := l.tryAcquire(n)
-	if c == nil {
-		l.t.Fatalf("%d units are not free", n)
+	if (c != nil) != want {
+		l.t.Fatalf("a try to take %d units: granted %t, want %t", n, c != nil, want)
 	}
 	return c
 }
 
-// wait makes a goroutine acquire n units.
-func (l *limiterTest) wait(n int64) *waiter {
+// wait makes a goroutine acquire n units, and returns the function that makes it leave.
+func (l *limiterTest) wait(n int64) (leave func()) {
 	ctx, leave := context.WithCancel(l.t.Context())
-	w := &waiter{leave: leave}
+	w := &waiter{leave, nil, "waits"}
 	l.waiting = append(l.waiting, w)
 	go func() {
 		w.claim = l.acquire(ctx, n)
-		w.returned = true
+		if w.state = "refused"; w.claim != nil {
+			w.state = "granted"
+		}
 	}()
 	synctest.Wait()
-	return w
+	return leave
 }
 
-// want checks which of those that wait have been granted their units, and that the rest
-// still waits, but for those that are refused.
-func (l *limiterTest) want(granted ...*waiter) {
+// want checks the states of the waiters.
+func (l *limiterTest) want(states ...string) {
 	l.t.Helper()
 	synctest.Wait()
-	for i, w := range l.waiting {
-		want := slices.Contains(granted, w)
-		if (w.claim != nil) != want || w.returned != (want || w.refused) {
-			l.t.Errorf("waiter %d: returned %v, granted %v; want %v", i+1, w.returned, w.claim != nil, want)
-		}
+	var got []string
+	for _, w := range l.waiting {
+		got = append(got, w.state)
+	}
+	if !slices.Equal(got, states) {
+		l.t.Errorf("the waiters are %q, want %q", got, states)
 	}
 }
 
 func TestLimiter(t *testing.T) {
 	testLimiter(t, "all units or none", func(l *limiterTest) {
-		five := l.try(5)
-		if l.tryAcquire(4) != nil || l.tryAcquire(1<<62) != nil {
-			l.t.Error("units are granted that are not free")
-		}
-		three := l.try(3)
+		five := l.try(5, true)
+		l.try(4, false)
+		l.try(1<<62, false)
+		three := l.try(3, true)
 		five.release()
-		l.try(5).release()
+		l.try(5, true).release()
 		three.release()
 	})
 
 	testLimiter(t, "in the order of arrival", func(l *limiterTest) {
-		held := []*claim{l.try(5), l.try(1), l.try(2)}
-		six, one, another := l.wait(6), l.wait(1), l.wait(1)
+		held := []*claim{l.try(5, true), l.try(1, true), l.try(2, true)}
+		l.wait(6)
+		l.wait(1)
+		l.wait(1)
 		held[0].release()
-		l.want() // one unit would do for the second, but the first needs six
+		l.want("waits", "waits", "waits") // one unit would do for the second, but the first needs six
 		held[1].release()
-		l.want(six)
+		l.want("granted", "waits", "waits")
 		held[2].release()
-		l.want(six, one, another)
+		l.want("granted", "granted", "granted")
 	})
 
 	testLimiter(t, "one that leaves makes way for those behind", func(l *limiterTest) {
-		held := l.try(7)
-		six, one, last := l.wait(6), l.wait(1), l.wait(1)
-		last.leave()
-		six.leave()
-		last.refused, six.refused = true, true
-		l.want(one)
+		held := l.try(7, true)
+		leaveFirst, _, leaveLast := l.wait(6), l.wait(1), l.wait(1)
+		leaveLast()
+		leaveFirst()
+		l.want("refused", "granted", "refused")
 		held.release()
 	})
 
 	testLimiter(t, "one that leaves gives nothing back", func(l *limiterTest) {
-		held := l.try(8)
+		held := l.try(8, true)
 		l.wait(8)
-		l.wait(6).leave()
+		l.wait(6)()
 		synctest.Wait()
-		if l.tryAcquire(1) != nil {
-			l.t.Error("a unit is free that nobody has given back")
-		}
+		l.try(1, false)
 		held.release()
 	})
 
 	testLimiter(t, "more than there is: refused at once, and nobody waits behind it", func(l *limiterTest) {
-		l.wait(9).refused = true
-		l.want(l.wait(1))
+		l.wait(9)
+		l.wait(1)
+		l.want("refused", "granted")
 	})
 
 	testLimiter(t, "a try passes the line", func(l *limiterTest) {
-		held := l.try(5)
-		five := l.wait(5)
-		tried := l.try(3)
-		if l.tryAcquire(1) != nil {
-			l.t.Error("a try succeeds although no unit is free")
-		}
+		held := l.try(5, true)
+		l.wait(5)
+		tried := l.try(3, true)
+		l.try(1, false)
 		held.release()
-		l.want(five)
+		l.want("granted")
 		tried.release()
 	})
 
 	testLimiter(t, "the end answers all", func(l *limiterTest) {
-		held := l.try(8)
+		held := l.try(8, true)
 		l.wait(1)
 		l.wait(8)
-		l.wait(2)
 		l.end()
 		synctest.Wait()
 		l.wait(1) // comes after the end
-		for _, w := range l.waiting {
-			w.refused = true
-		}
-		l.want()
-		if l.tryAcquire(1) != nil {
-			l.t.Error("a try succeeds after the end")
-		}
+		l.want("refused", "refused", "refused")
+		l.try(1, false)
 		held.release() // does not wait
 	})
 }
@@ -193,6 +185,6 @@ func TestLeaveWhileGranted(t *testing.T) {
 		c := &claim{limiter: l.limiter, units: 8, waits: true, reply: make(chan bool, 1)}
 		l.claims <- c // granted
 		l.back <- c   // its caller has left before it looked
-		l.try(8).release()
+		l.try(8, true).release()
 	})
 }
