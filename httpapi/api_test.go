@@ -150,24 +150,6 @@ func TestOrderOfChecks(t *testing.T) {
 	}
 }
 
-// A full store refuses values, whatever their size, and serves all other requests.
-func TestFullStore(t *testing.T) {
-	value := strings.Repeat("x", 1000)
-	c := start(t, setup{budget: 1200}).connect(t)
-	c.Want("PUT", "/kv/a", value, 200, "")
-	c.Want("PUT", "/kv/new", "value", 507, "store is full")
-	c.Want("GET", "/kv/new", "", 404, "key not found")
-	for _, put := range []string{apitest.Request("PUT", "/kv/a", testLarge), apitest.ChunkedRequest("PUT", "/kv/a", testLarge[:testMax/2])} {
-		c.Send(put)
-		c.WantOpen(507)
-	}
-	c.Want("GET", "/kv/a", "", 200, value)
-	c.Want("DELETE", "/kv/a", "", 200, "")
-	c.Want("PUT", "/kv/new", "value", 200, "")
-	c.Want("DELETE", "/clear", "", 200, "")
-	c.Want("PUT", "/kv/a", value, 200, "")
-}
-
 // storeRequests has the requests that need the store, one for each method, condition and
 // size. In this order, the response to each is 200.
 var storeRequests = []string{

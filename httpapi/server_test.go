@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,11 +80,10 @@ type testServer struct {
 	fake    *fakeStore // around store
 	connect func(t testing.TB) apitest.Client
 
-	served chan error // receives the result of Serve
+	served chan error // receives the result of Serve, and is then closed
 
 	events *Log
 	logged bytes.Buffer // the owner of events writes it until end
-	ending sync.Once
 }
 
 // start starts a server on a TCP port until the test ends.
@@ -139,28 +137,29 @@ func startOn(t testing.TB, l net.Listener, with setup, connect func(testing.TB) 
 	s.fake = &fakeStore{s.store, func() {}}
 	s.events = NewLog(&s.logged)
 	s.Server = NewServer(l, s.fake, s.events, with.Config)
-	go func() { s.served <- s.Serve() }()
+	go func() {
+		s.served <- s.Serve()
+		close(s.served)
+	}()
 	t.Cleanup(func() { s.end(t) })
 	return s
 }
 
-// end shuts the server down and returns what it has logged. It does so once.
+// end shuts the server down and returns what it has logged. It may be called again.
 func (s *testServer) end(t testing.TB) string {
 	t.Helper()
+	if s.api.listener.closed.Err() == nil {
+		s.wantAllUnits(t)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	s.ending.Do(func() {
-		if s.api.listener.closed.Err() == nil {
-			s.wantAllUnits(t)
-		}
-		if err := s.Shutdown(ctx); err != nil {
-			t.Fatalf("Shutdown: %v", err)
-		}
-		if err := <-s.served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-		s.events.Stop(context.Background())
-	})
+	if err := s.Shutdown(ctx); err != nil {
+		t.Fatalf("Shutdown: %v", err)
+	}
+	if err := <-s.served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	s.events.Stop(context.Background())
 	return s.logged.String()
 }
 
