@@ -360,6 +360,7 @@ func TestStoreIsBounded(t *testing.T) {
 		{"an entry counts its key, its value and a slot", nil, "four", budget - len("four") - 128},
 		{"every entry counts", []step{put("k", long(400))}, "l", budget - 400 - 2*slot},
 		{"a new value counts in place of the old one", []step{put("k", long(600))}, "k", budget - slot},
+		{"a new value counts in place of an empty one", []step{put("k", "")}, "k", budget - slot},
 		{"a deleted key leaves a slot, which counts", []step{put("k", "1"), put("l", ""), put("m", ""), remove("k", true), remove("l", true)}, "n", budget - slotSize - 2*slot},
 		{"a new key takes the slot of a deleted one", []step{put("k", "1"), put("l", ""), remove("k", true)}, "m", budget - 2*slot},
 		{"the delete of the last key frees the slots", []step{put("k", "1"), put("l", "1"), remove("l", true), remove("k", true)}, "m", budget - slot},
