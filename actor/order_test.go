@@ -130,7 +130,10 @@ func (o *slowOwner) run(store *Store) {
 	go func() { owner.run(math.MaxInt64); o.ended = true }()
 	for {
 		req := <-store.requests
-		if o.received += string(req.value); req.op == opGet {
+		switch req.op {
+		case opCreate:
+			o.received += string(req.value)
+		case opGet:
 			o.received += "3"
 		}
 		<-o.hold
