@@ -13,11 +13,11 @@ import (
 
 // TestEveryOrder shows what the model does not: the code of store.go itself keeps guarantees
 // 2, 3, 5 and 7, in every order of the events of its callers, the owner and Stop. Callers
-// 1 and 2 create the same key. The context of each is never done, or is canceled before
-// its call or after it. Caller 3 gets the key. The owner starts at any moment, and receives a
-// request as soon as there is one. It replies only after the event "reply". After each event,
-// the test waits until every goroutine waits or has ended, and compares what the callers and
-// Stop have returned with what the guarantees say.
+// 1 and 2 create the same key, and caller 3 gets it. The context of none, one or both of the
+// first two is canceled, before the call or after it. The owner starts at any moment, and
+// receives a request as soon as there is one. It replies only after the event "reply". After
+// each event, the test waits until every goroutine waits or has ended, and compares what the
+// callers and Stop have returned with what the guarantees say.
 //
 // In front of the owner is a goroutine that makes it slow. The test does not cover what
 // happens between two events, before all goroutines wait: see TestProtocolModel. Nor does
