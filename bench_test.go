@@ -24,17 +24,16 @@ import (
 // BenchmarkServer compares the server with two others. Each is a process of its own, and
 // they take turns at the same load.
 //
-//   - floor is the least that net/http can do for the same promises. Its handler sets the
-//     same two headers and responds with constant bytes, or reads a PUT into a slice of
-//     its length and keeps it. It has the same timeouts, and a garbage collector as Go
-//     sets it.
+//   - floor is a server that does little more than net/http itself. Its handler sets the same
+//     two headers, and responds with the value that it was sent last, or reads a PUT into a
+//     slice of its length and keeps it. It has the same timeouts, and a garbage collector as
+//     Go sets it.
 //   - twin is the same server with a map and a lock in the place of the store. It shows
 //     what the owner costs.
 //
 // The metrics are medians of the ratios of the server to another, one ratio a round: rps
 // of requests per second, where more is better, and cpu of the CPU time for a request, where
-// less is better. The middle half of the ratios lies within the metric that begins with ± of
-// the median.
+// less is better. A metric that begins with ± is half the distance between the quartiles.
 //
 //	go test -run '^$' -bench Server -benchtime 20x .
 func BenchmarkServer(b *testing.B) {
@@ -129,9 +128,10 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// BenchmarkResidentMemory measures how much resident memory the server takes for each of a
-// million keys with values of 100 bytes, without asking for a collection. It fails if that is
-// too much, or if the server has touched the room for the collector before it stores anything.
+// BenchmarkResidentMemory measures how much memory the server takes for each of a million keys
+// with values of 100 bytes, without a call of runtime.GC. It fails if that is too much, or if
+// an empty server takes so much that it must have touched gcRoom. The memory is resident, and
+// not mapped from files.
 //
 //	go test -run '^$' -bench ResidentMemory -benchtime 1x .
 func BenchmarkResidentMemory(b *testing.B) {

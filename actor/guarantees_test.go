@@ -241,8 +241,8 @@ func TestOwnerNeverWaits(t *testing.T) {
 	})
 }
 
-// Guarantee 5. The test stands between a Put and the owner, so it knows when the owner
-// receives the request.
+// Guarantee 5, for one call. The test stands between a Put and the owner, so it knows when the
+// owner receives the request. TestEveryOrder shows the guarantee for calls at the same time.
 func TestLinearizable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, front := newRunning(t, math.MaxInt64), newStore()
@@ -370,7 +370,8 @@ func TestStoreIsBounded(t *testing.T) {
 			store := newRunning(t, budget)
 			do(t, store, test.before...)
 			do(t, store, put(test.key, long(test.fits+1)).fails(ErrFull), put(test.key, long(test.fits)))
-			do(t, store, put("new", "").fails(ErrFull), get(test.key, long(test.fits)), remove(test.key, true)) // a full store
+			// The store is full, and refuses neither reads nor deletes.
+			do(t, store, put("new", "").fails(ErrFull), get(test.key, long(test.fits)), remove(test.key, true))
 		})
 	}
 

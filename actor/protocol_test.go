@@ -22,10 +22,10 @@ var (
 	cutShort = regexp.MustCompile("Search not completed|search depth too small|out of memory")
 )
 
-// TestProtocolModel shows what no run of store.go can: guarantees 2 to 5 and 7 hold in every
-// order of the single steps of three callers, the owner and two calls of Stop, whatever each
-// select chooses. The model checker Spin explores these orders in a model. The comment in
-// protocol.pml says what this shows and what it does not.
+// TestProtocolModel shows of a model of the protocol what no run of store.go can show:
+// guarantees 2 to 5 and 7 hold in every order of the single steps of three callers, the owner
+// and two calls of Stop, whatever each select chooses. The model checker Spin explores these
+// orders. The comment in protocol.pml says what this shows and what it does not.
 func TestProtocolModel(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"spin", "gcc"} {
@@ -59,7 +59,7 @@ func TestProtocolModel(t *testing.T) {
 			for _, guarantee := range test.guarantees {
 				t.Run(guarantee, func(t *testing.T) {
 					t.Parallel()
-					out := runIn(t, dir, "./pan", "-a", "-N", guarantee, "-m1000", "-w18") // the sizes that are needed
+					out := runIn(t, dir, "./pan", "-a", "-N", guarantee, "-m1000", "-w18") // large enough, or cutShort
 					switch holds := explored.MatchString(out) && !cutShort.MatchString(out); {
 					case len(test.changes) == 0 && !holds:
 						t.Errorf("it does not hold; protocol.pml says how to replay an error\n%s", out)

@@ -150,6 +150,18 @@ func TestOrderOfChecks(t *testing.T) {
 	}
 }
 
+// A full store refuses values, and serves all other requests.
+func TestFullStore(t *testing.T) {
+	value := strings.Repeat("x", 1000)
+	c := start(t, setup{budget: 1200}).connect(t)
+	c.Want("PUT", "/kv/a", value, 200, "")
+	c.Want("PUT", "/kv/b", "value", 507, "store is full")
+	c.Want("GET", "/kv/b", "", 404, "key not found")
+	c.Want("GET", "/kv/a", "", 200, value)
+	c.Want("DELETE", "/kv/a", "", 200, "")
+	c.Want("PUT", "/kv/b", "value", 200, "")
+}
+
 // storeRequests has the requests that need the store, one for each method, condition and
 // size. In this order, the response to each is 200.
 var storeRequests = []string{

@@ -15,7 +15,7 @@ import (
 	"kvactor/httpapi/apitest"
 )
 
-// MaxConns connections are served, and the next one when one of them has ended. While all
+// MaxConns connections are served. The next one waits until one of them has ended. While all
 // places are taken, each response is the last one of its connection.
 func TestMaxConns(t *testing.T) {
 	get := apitest.Request("GET", "/health", "")
@@ -163,8 +163,9 @@ func TestClientThatClosesItsSendingHalf(t *testing.T) {
 	})
 }
 
-// A URI of 8,000 octets and 9 KiB of request line and header are served, and 14 KiB never,
-// on every request of a connection. (net/http adds netHTTPSlack to MaxHeaderBytes.)
+// A URI of 8,000 octets and 9 KiB of request line and header are served, and more than 14 KiB
+// never, on every request of a connection. What is between may be served, because net/http adds
+// what it has buffered of a header to its limit.
 func TestHeaderSize(t *testing.T) {
 	header := func(size int) string {
 		empty := len(apitest.Header("GET", "/health", "A: "))

@@ -29,8 +29,8 @@ type end struct {
 	closes   time.Duration // when the server closes the connection, or 0 if it stays open
 }
 
-// TestTimesAndEnds is the table of all times: which response a client gets and when, and when its
-// connection ends. Each row holds for the first request of a connection and for later ones.
+// TestTimesAndEnds is the table of times for a client that sends slowly or stops to send: which
+// response it gets and when, and when its connection ends. Each row holds for the first request of a connection and for later ones.
 //
 // In addition, each row checks two rules. When the response has come, its request holds no
 // units. What a client sends after the last response of its connection is not a request:
@@ -295,8 +295,9 @@ func TestStalledReader(t *testing.T) {
 }
 
 // No response is lost on its way. The kernel resets a connection that is closed with unread
-// bytes, so the server reads on after the last response of a connection. Here the connections
-// are those of the kernel, and the client reads slowly.
+// bytes, so the server reads on after the last response of a connection, whatever makes it the
+// last one: the client, HTTP/1.0, a body that nobody wants, a full server or a stop. Here the
+// connections are those of the kernel, and the client reads slowly.
 func TestNoResponseIsLost(t *testing.T) {
 	t.Parallel()
 	server := func(conns int) *testServer {

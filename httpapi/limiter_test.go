@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A limiterTest is a limiter of 8 units and the callers that a test makes wait for some.
+// A limiterTest is a limiter of 8 units, and callers that wait for units.
 type limiterTest struct {
 	*limiter
 	t       *testing.T
@@ -82,6 +82,8 @@ func (l *limiterTest) want(states ...string) {
 	}
 }
 
+// A claim is granted all its units or none, strictly in the order of arrival. Only a try
+// passes the line.
 func TestLimiter(t *testing.T) {
 	testLimiter(t, "all units or none", func(l *limiterTest) {
 		five := l.try(5, true)
@@ -94,16 +96,17 @@ func TestLimiter(t *testing.T) {
 	})
 
 	testLimiter(t, "in the order of arrival", func(l *limiterTest) {
-		held := []*claim{l.try(5, true), l.try(1, true), l.try(2, true)}
-		l.wait(6)
-		l.wait(1)
-		l.wait(1)
-		held[0].release()
-		l.want("waits", "waits", "waits") // one unit would do for the second, but the first needs six
-		held[1].release()
-		l.want("granted", "waits", "waits")
-		held[2].release()
-		l.want("granted", "granted", "granted")
+		var held []*claim
+		for range 8 {
+			held = append(held, l.try(1, true))
+		}
+		for _, n := range []int64{2, 3, 1, 1} {
+			l.wait(n)
+		}
+		for i, granted := range []int{0, 1, 1, 1, 2, 3, 4, 4} { // one unit would do for the last, but the second needs 3
+			held[i].release()
+			l.want(slices.Concat(slices.Repeat([]string{"granted"}, granted), slices.Repeat([]string{"waits"}, 4-granted))...)
+		}
 	})
 
 	testLimiter(t, "one that leaves makes way for those behind", func(l *limiterTest) {
@@ -118,7 +121,8 @@ func TestLimiter(t *testing.T) {
 	testLimiter(t, "one that leaves gives nothing back", func(l *limiterTest) {
 		held := l.try(8, true)
 		l.wait(8)
-		l.wait(6)()
+		leave := l.wait(6)
+		leave()
 		synctest.Wait()
 		l.try(1, false)
 		held.release()
@@ -153,10 +157,10 @@ func TestLimiter(t *testing.T) {
 	})
 }
 
-// A caller leaves before the owner receives its claim, or at the moment at which the owner
-// grants it. Then the owner gets the claim back, so no unit is lost. The test plays the owner,
-// and in the last part the caller.
-func TestLeaveWhileGranted(t *testing.T) {
+// A caller may leave before the owner receives its claim, which then is not sent. If the caller
+// leaves at the moment at which the owner grants the claim, the owner gets it back, so no unit
+// is lost. The test plays the owner, and in the last part the caller.
+func TestLeaveTheLimiter(t *testing.T) {
 	newPlayed := func() *limiter {
 		return &limiter{size: 8, claims: make(chan *claim), back: make(chan *claim), ended: make(chan struct{})}
 	}

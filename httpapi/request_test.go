@@ -93,8 +93,9 @@ func TestKeyDoesNotKeepItsRequest(t *testing.T) {
 	})
 }
 
-// A PUT knows one condition, If-None-Match: *. Any other If-Match or If-None-Match of a PUT
-// or a DELETE is 400. Other conditions are ignored, and so are those of other requests.
+// A PUT knows one condition, If-None-Match: *. With any other If-Match or If-None-Match it is
+// 400, and so is a DELETE with any. Other conditions are ignored, and so are those of other
+// requests, and ranges.
 // TestOrderOfChecks shows what is checked before and after a condition.
 func TestConditions(t *testing.T) {
 	s := start(t, setup{})
@@ -124,7 +125,8 @@ func TestConditions(t *testing.T) {
 				s.put(t, "a", before)
 			}
 			c.Send(apitest.Request(method, target, body, fields...))
-			if c.WantOpen(status); status != 200 {
+			c.WantOpen(status)
+			if status != 200 {
 				after = before
 			}
 			s.want(t, "a", after)
@@ -140,10 +142,10 @@ func TestConditions(t *testing.T) {
 	c.WantResponse("GET", 200, "whole")
 }
 
-// A hundred clients write at once. Each writes a key of its own and one that all share, which
-// then has one of the values, whole. Exactly one of them creates a key. The store takes a second
-// for each request here. If a create were two requests to it, a check and a Put, all clients
-// would check before any of them puts.
+// Of a hundred clients that create the same key at once, exactly one succeeds. Each of them also
+// writes a key of its own, and one that all share, which then has one of the values, whole. Each
+// call of the store waits for a second here. If a create were two calls, a check and a Put, all
+// clients would check before any of them puts.
 func TestHundredClientsAtOnce(t *testing.T) {
 	inBubble(t, setup{}, func(t *testing.T, s *testServer) {
 		s.fake.before = func() { time.Sleep(time.Second) }
