@@ -95,8 +95,7 @@ func TestKeyDoesNotKeepItsRequest(t *testing.T) {
 
 // A PUT knows one condition, If-None-Match: *. With any other If-Match or If-None-Match it is
 // 400, and so is a DELETE with any. Other conditions are ignored, and so are those of other
-// requests, and ranges.
-// TestOrderOfChecks shows what is checked before and after a condition.
+// requests, and ranges. TestOrderOfChecks shows what is checked before and after a condition.
 func TestConditions(t *testing.T) {
 	s := start(t, setup{})
 	c := s.connect(t)
