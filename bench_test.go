@@ -25,7 +25,7 @@ import (
 // they take turns at the same load.
 //
 //   - floor is a server that does little more than net/http itself. Its handler sets the same
-//     two headers, and responds with the value that it was sent last, or reads a PUT into a
+//     headers, and responds with the value that it was sent last, or reads a PUT into a
 //     slice of its length and keeps it. It has the same timeouts, and a garbage collector as
 //     Go sets it.
 //   - twin is the same server with a map and a lock in the place of the store. It shows

@@ -51,7 +51,8 @@ func TestServerThatDoesNotStart(t *testing.T) {
 
 // The limits are shares of what the system allows, unless the command line says otherwise.
 // The log has a line for each limit that is changed, or that is more than its share. The
-// test harness sets ADDR, which must not change -addr.
+// test harness sets ADDR, which must not change -addr. TestServerThatDoesNotStart has the limits
+// that are errors.
 func TestLimits(t *testing.T) {
 	t.Setenv("ADDR", "kv:80")
 	conns := func(memory int64) int64 { return memory / 4 / httpapi.ConnBytes }
@@ -136,8 +137,6 @@ func TestSystemMemory(t *testing.T) {
 		groups = "proc/self/cgroup"
 		v1     = "sys/fs/cgroup/memory/"
 		v2     = "sys/fs/cgroup/"
-
-		machine = 24684096 << 10 // of the row "a machine"
 	)
 	type files map[string]string
 	stat := func(limit int64) string {
@@ -151,7 +150,7 @@ func TestSystemMemory(t *testing.T) {
 		"nothing to read": {nil, math.MaxInt64},
 		"nothing to understand": {files{"proc/meminfo": "?", groups: "?\n:::\n4:memory:/a\n0::/a\n",
 			v1 + "memory.stat": "", v2 + "memory.max": "?"}, math.MaxInt64},
-		"a machine":                 {files{"proc/meminfo": "MemTotal:       24684096 kB\nMemFree:        123 kB\n", groups: "0::/a\n"}, machine},
+		"a machine":                 {files{"proc/meminfo": "MemTotal:       24684096 kB\nMemFree:        123 kB\n", groups: "0::/a\n"}, 24684096 << 10},
 		"less than a group's limit": {files{"proc/meminfo": "MemTotal: 1024 kB\n", groups: "0::/a\n", v2 + "a/memory.max": "268435456\n"}, 1 << 20},
 
 		"version 2":              {files{groups: "0::/a/b\n", v2 + "a/b/memory.max": "1000\n", v2 + "a/memory.max": "2000\n"}, 1000},

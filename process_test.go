@@ -57,20 +57,17 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// A signal that is ignored at the start does not stop the server.
+// A server that was started with SIGINT and SIGHUP ignored is not stopped by them.
 func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	t.Parallel()
 	p := launch(t, shell(command("kvactor"), `trap "" INT HUP`))
-	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
-		p.signal(sig)
-		for range 100 { // the server would stop soon
-			p.want("GET", "/health", "", 200, "")
-		}
+	p.signal(syscall.SIGINT)
+	p.signal(syscall.SIGHUP)
+	for range 100 { // it would stop soon
+		p.want("GET", "/health", "", 200, "")
 	}
 	p.signal(syscall.SIGTERM)
-	if log := p.wantEnd(); strings.Count(log, "Server stopping\n") != 1 {
-		t.Errorf("logged %q, want one stop", log)
-	}
+	p.wantEnd()
 }
 
 // If nothing reads stderr any more, a write to it does not end the process.
@@ -84,7 +81,7 @@ func TestReaderOfTheLogGoesAway(t *testing.T) {
 }
 
 // After a signal, an upload has 4 s to end, and a reader of the log has what is then left
-// of 4.5 s.
+// of 4.5 s. TestShutdownWaitsForRequests shows which requests are waited for.
 func TestHowLongAStopTakes(t *testing.T) {
 	const never = math.MaxInt64
 	for name, test := range map[string]struct {
@@ -105,6 +102,8 @@ func TestHowLongAStopTakes(t *testing.T) {
 
 				r.signals <- syscall.SIGTERM
 				start := time.Now()
+				synctest.Wait()
+				r.signals <- syscall.SIGTERM // changes nothing
 				time.AfterFunc(test.reader, r.readLog)
 				if test.upload != never {
 					time.Sleep(test.upload)
@@ -227,12 +226,11 @@ type process struct {
 	log    *bufio.Reader // reads from stderr, after the line with the address
 }
 
-// command returns the command that runs the server of a role with args. Clstr, the test
-// harness, sets ADDR, PEERS and DATA_DIR for other servers; they must change nothing. A GOGC
-// that is empty is as good as none.
+// command returns the command that runs the server of a role with args. A GOGC that is empty is
+// as good as none.
 func command(server string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), role+"="+server, "ADDR=kv:80", "PEERS=kv2:80,kv3:80", "DATA_DIR=/none", "GOGC=")
+	cmd.Env = append(os.Environ(), role+"="+server, "GOGC=")
 	return cmd
 }
 

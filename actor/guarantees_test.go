@@ -241,22 +241,21 @@ func TestOwnerNeverWaits(t *testing.T) {
 	})
 }
 
-// Guarantee 5, for one call. The test stands between a Put and the owner, so it knows when the
-// owner receives the request. TestEveryOrder shows the guarantee for calls at the same time.
+// Guarantee 5, for one call. The test stands between a Create and the owner, so it knows when
+// the owner receives the request. TestEveryOrder shows the guarantee for calls at the same time.
 func TestLinearizable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, front := newRunning(t, math.MaxInt64), newStore()
-		do(t, store, put("key", "old"))
-		call := begin(func() error { return front.Put(t.Context(), "key", []byte("new")) })
+		call := begin(func() error { return front.Create(t.Context(), "key", []byte("value")) })
 		req := <-front.requests
 
-		do(t, store, get("key", "old")) // before the owner receives
+		do(t, store, missing("key")) // before the owner receives
 		if synctest.Wait(); len(call) > 0 {
-			t.Error("Put has returned before the owner received its request")
+			t.Error("Create has returned before the owner received its request")
 		}
 		store.requests <- req
 		<-call
-		do(t, store, get("key", "new")) // after the return
+		do(t, store, get("key", "value")) // after the return
 	})
 }
 

@@ -62,12 +62,10 @@ func checkOrder(t *testing.T, order []event) {
 	store := newStore()
 	owner := slowOwner{hold: make(chan struct{}), results: make(map[string]any)}
 	stopReturned := false
-	var all [4]caller // 1 to 3
+	var all [4]caller // 1 to 3; 0 does nothing
 	for i := range all {
-		all[i] = caller{ctx: context.Background(), got: errWaiting, want: errWaiting}
-		if slices.Contains(order, event{"cancel", i}) {
-			all[i].ctx, all[i].cancel = context.WithCancel(context.Background())
-		}
+		ctx, cancel := context.WithCancel(t.Context())
+		all[i] = caller{ctx: ctx, cancel: cancel, got: errWaiting, want: errWaiting}
 	}
 
 	for n, event := range order {
@@ -96,7 +94,7 @@ func checkOrder(t *testing.T, order []event) {
 		}
 		synctest.Wait()
 
-		for i := 1; i < len(all); i++ {
+		for i := range all {
 			c := &all[i]
 			result, received := owner.results[strconv.Itoa(i)]
 			switch {

@@ -29,8 +29,9 @@ type end struct {
 	closes   time.Duration // when the server closes the connection, or 0 if it stays open
 }
 
-// TestTimesAndEnds is the table of times for a client that sends slowly or stops to send: which
-// response it gets and when, and when its connection ends. Each row holds for the first request of a connection and for later ones.
+// TestTimesAndEnds is the table of times for clients that send slowly, stop sending or wait for
+// units, and for the end of a connection: which response comes and when, and when the connection
+// ends. Each row holds for the first request of a connection and for later ones.
 //
 // In addition, each row checks two rules. When the response has come, its request holds no
 // units. What a client sends after the last response of its connection is not a request:
@@ -43,7 +44,7 @@ func TestTimesAndEnds(t *testing.T) {
 		early  = 30 * time.Second // after an early response, in all
 		last   = 5 * time.Second  // after any other last response, in all
 
-		fast, slow, slowest = 700 * time.Millisecond, 4 * time.Second, 9999 * time.Millisecond
+		slow, slowest = 4 * time.Second, 9999 * time.Millisecond
 
 		rest = 64 << 10 // of a body, which is read before the response
 
@@ -62,8 +63,7 @@ func TestTimesAndEnds(t *testing.T) {
 
 	for _, row := range []end{
 		// A header has 5 s from its first byte.
-		{name: "header stalls", sends: []string{"GET /health HTTP/1.1\r\nHost: kv\r\n"}, responds: header, closes: header + last},
-		{name: "header drips", sends: []string{"GET /health HTTP/1.1\r\nA: ", "x"}, pause: fast, drips: true, responds: header, closes: header + last},
+		{name: "header drips", sends: []string{"GET /health HTTP/1.1\r\nA: ", "x"}, pause: slow, drips: true, responds: header, closes: header + last},
 
 		// A small request has 10 s from its first byte.
 		{name: "value stalls", sends: []string{put(10) + "value"}, status: 408, responds: body, closes: body + silent},
@@ -98,7 +98,7 @@ func TestTimesAndEnds(t *testing.T) {
 		// The response does not depend on the body. A short rest is read first.
 		{name: "short body", sends: []string{post(rest) + testLarge[:rest]}, status: 405},
 		{name: "short body stalls", sends: []string{post(1000) + "half"}, status: 405, responds: body, closes: body + silent},
-		{name: "short body drips", sends: []string{post(rest), "x"}, pause: fast, drips: true, status: 405, responds: body, closes: body + early},
+		{name: "short body drips", sends: []string{post(rest), "x"}, pause: slow, drips: true, status: 405, responds: body, closes: body + early},
 		{name: "short body stalls, last request", sends: []string{post(1000, lastRequest)}, status: 405, responds: body, closes: body + silent},
 		{name: "short body of a large GET stalls, and it needs units only then", sends: []string{apitest.Header("GET", "/kv/large", length(5))}, held: 5 * time.Second,
 			status: 200, responds: body, closes: body + silent},
@@ -114,12 +114,10 @@ func TestTimesAndEnds(t *testing.T) {
 		{name: "value too large", sends: []string{put(testMax + 1)}, status: 413, closes: silent},
 
 		// The client asked for no other response.
-		{name: "last request", sends: []string{apitest.Header("GET", "/health", lastRequest)}, status: 200, closes: last},
 		{name: "last request, client drips", sends: []string{apitest.Header("GET", "/health", lastRequest), "x"}, pause: slow, drips: true, status: 200, closes: last},
 
 		// HTTP/1.0 has one request a connection, whatever it asks for. net/http ignores its
 		// Transfer-Encoding, and could take the rest of a body for a request.
-		{name: "HTTP/1.0", sends: []string{http10(apitest.Header("GET", "/health", keepAlive))}, status: 200, closes: last},
 		{name: "HTTP/1.0, client drips", sends: []string{http10(apitest.Header("GET", "/health", keepAlive)), "x"}, pause: slow, drips: true, status: 200, closes: last},
 		{name: "HTTP/1.0, refused", sends: []string{http10(apitest.Request("POST", "/kv/a", "value", keepAlive))}, status: 405, closes: last},
 		{name: "HTTP/1.0, stalls", sends: []string{http10(put(5, keepAlive))}, status: 408, responds: body, closes: body + silent},
@@ -155,10 +153,7 @@ func (row end) check(t *testing.T, s *testServer, c apitest.Client) {
 		resp, body, err = c.Response("GET")
 	}
 	switch {
-	case row.status == 0: // net/http may respond with 400 by itself
-		if err != io.EOF && (err != nil || resp.StatusCode != 400) {
-			t.Fatalf("%v %.40q, %v, want no response", resp, body, err)
-		}
+	case row.status == 0 && err == io.EOF:
 	case err != nil || resp.StatusCode != row.status || resp.Close != (row.closes > 0):
 		t.Fatalf("%v %.40q, %v, want %d, Connection: close %v", resp, body, err, row.status, row.closes > 0)
 	case row.status == 408 && body != "value took too long",
@@ -228,8 +223,9 @@ func TestSmallResponsesThatAreNotRead(t *testing.T) {
 	})
 }
 
-// A large response has 60 s for each part of 256 KiB. A client that reads 8 kB/s is never
-// cut off, and its connection serves the next request. A value of 64 KiB and a byte is large.
+// A large response has 60 s for each part of 256 KiB. A client that reads 8 kB/s, or half of that
+// as here, is never cut off, and its connection serves the next request. A value of 64 KiB and a
+// byte is large.
 func TestSlowReader(t *testing.T) {
 	for _, row := range []struct {
 		value string
@@ -237,7 +233,6 @@ func TestSlowReader(t *testing.T) {
 		pause time.Duration
 		cut   bool // whether the client is cut off
 	}{
-		{testLarge, 8_000, time.Second, false},
 		{testLarge, 256 << 10, 59 * time.Second, false},
 		{testLarge, 256 << 10, 61 * time.Second, true},
 		{testLarge[:unit+1], unit, 59 * time.Second, false},
@@ -356,16 +351,13 @@ func TestNoResponseIsLost(t *testing.T) {
 	small := start(t, setup{Config: Config{MaxValueBytes: 1}})
 	run("413", small, apitest.Request("PUT", "/kv/a", testLarge), nil, "value too large")
 	run("413, chunked", small, apitest.ChunkedRequest("PUT", "/kv/a", testLarge), nil, "value too large")
-	run("405", small, apitest.Request("POST", "/kv/a", testLarge), nil, "method not allowed")
-	run("404, chunked", small, apitest.ChunkedRequest("PUT", "/none", testLarge), nil, "not found")
-	run("400", small, apitest.Request("PUT", "/kv/a", testLarge, "If-Match: *"), nil, "condition is not supported")
 	run("200", small, apitest.Request("DELETE", "/kv/a", testLarge), nil, "")
 	run("malformed chunk", small, apitest.Header("PUT", "/kv/a", apitest.Chunked)+"no number\r\n"+testLarge, nil, "value is incomplete")
 }
 
-// The reader of this body reports the end in a separate call, after the last bytes. So all
-// of the body has been read before the exchange sees its end, and no byte is left. If bytes
-// were left, the response would count as an early one, and end the connection.
+// No byte of a body is left when all of it has been read, even if the reader has not reported its
+// end. (That of net/http reports it with the last bytes. Readers need not.) If bytes were left, the
+// response would count as an early one, and end the connection.
 func TestRestOfABodyIsCounted(t *testing.T) {
 	x := newExchange(nil, httptest.NewRequest("PUT", "/kv/a", strings.NewReader("value")), nil)
 	for _, want := range []int64{2, 0} {
