@@ -159,6 +159,7 @@ func TestSystemMemory(t *testing.T) {
 		"version 2, a namespace": {files{groups: "0::/../..\n", v2 + "memory.max": "1000\n"}, 1000},
 
 		"throttled above":            {files{groups: "0::/a/b\n", v2 + "a/b/memory.high": "max\n", v2 + "a/memory.high": "1000\n"}, 1000},
+		"throttled below the limit":  {files{groups: "0::/a\n", v2 + "a/memory.max": "2000\n", v2 + "a/memory.high": "1000\n"}, 1000},
 		"throttled beyond the limit": {files{groups: "0::/a\n", v2 + "a/memory.max": "1000\n", v2 + "a/memory.high": "2000\n"}, 1000},
 		"throttled to nothing":       {files{groups: "0::/a\n", v2 + "a/memory.max": "1000\n", v2 + "a/memory.high": "0\n"}, 1000},
 

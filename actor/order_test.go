@@ -103,8 +103,8 @@ func checkOrder(t *testing.T, order []event) {
 			case received:
 				c.want = errWaiting
 			case !c.called, c.want != errWaiting:
-				// It has not begun, or has returned an error. An error means no effect: the
-				// owner never receives this request, or the cases above would want a result.
+				// It has not begun, or has returned an error. An error means no effect: if the
+				// owner received the request later, the cases above would want something else.
 			case c.ctx.Err() != nil:
 				c.want = context.Canceled
 			case owner.ended:

@@ -201,7 +201,7 @@ func TestIdleConnection(t *testing.T) {
 		}
 
 		c = s.connect(t)
-		c.Want("PUT", "/kv/a", testLarge, 200, "") // the deadlines of its parts end with it
+		c.Want("PUT", "/kv/a", testLarge, 200, "") // the deadlines of the parts of a value end with the request
 		time.Sleep(2*time.Minute - 1)
 		c.Want("GET", "/kv/a", "", 200, testLarge)
 		start = time.Now()
@@ -223,9 +223,9 @@ func TestSmallResponsesThatAreNotRead(t *testing.T) {
 	})
 }
 
-// A large response has 60 s for each part of 256 KiB. A client that reads 8 kB/s, or half of that
-// as here, is never cut off, and its connection serves the next request. A value of 64 KiB and a
-// byte is large.
+// A large response has 60 s for each part of 256 KiB, as TestStalledReader shows, too. A client
+// that reads 8 kB/s is never cut off, and here 256 KiB in 59 s are enough. Its connection serves
+// the next request. A value of 64 KiB and a byte is large.
 func TestSlowReader(t *testing.T) {
 	for _, row := range []struct {
 		value string

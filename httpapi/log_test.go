@@ -16,8 +16,8 @@ import (
 	"kvactor/httpapi/apitest"
 )
 
-// A server writes a line for each request. What a client sends can neither look like
-// another line nor move the cursor of a terminal.
+// A server writes a line for each request. What a client sends can neither look like another
+// line nor move the cursor of a terminal. If it is long, it is cut between two runes.
 func TestLogLines(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	// cut returns what is shown of a value that is cut after n bytes.

@@ -54,7 +54,7 @@ func TestInvalidValues(t *testing.T) {
 
 // The largest value is stored. One more byte is refused, whether the length is declared or
 // not, and so is the largest length that can be declared. A value is also too large if it
-// needs more units than there are.
+// needs more units than there are, and one in chunks needs twice as many.
 func TestValueTooLarge(t *testing.T) {
 	for _, row := range []struct{ max, most, mostChunked int64 }{
 		{1, 1, 1},
