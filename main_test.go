@@ -28,7 +28,7 @@ func TestServerThatDoesNotStart(t *testing.T) {
 	}{
 		{"-h", 0, "(?s)-addr host:port\n.*listen on .*-max-conns n\n.*keep at most .*-max-store-bytes n\n.*store at most " +
 			".*-max-value-bytes n\n.*refuse a value .*-quiet\n.*do not log"},
-		{"-max-keys 1", 2, "flag provided but not defined: -max-keys"},
+		{"-max-keys=1", 2, "-max-keys"},
 		{"serve", 2, `unexpected argument: "serve"`},
 		{"-addr=", 2, "-addr must be host:port"},
 		{"-addr 127.0.0.1:", 2, "-addr must be host:port"},

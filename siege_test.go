@@ -68,7 +68,7 @@ func TestSiege(t *testing.T) {
 			conns := s.connect(24)
 			atOnce(len(conns), func(i int) {
 				request := put("stalls", text(most), i%2 == 1)
-				io.WriteString(conns[i], request[:len(request)-8])        // without its last chunk
+				io.WriteString(conns[i], request[:len(request)-8])        // if it is chunked, without its last chunk
 				conns[i].SetReadDeadline(time.Now().Add(4 * time.Second)) // the server refuses most of them before
 				conns[i].Read(make([]byte, 1))
 			})

@@ -64,7 +64,7 @@ func checkOrder(t *testing.T, order []event) {
 	stopReturned := false
 	var all [4]caller // 1 to 3; 0 does nothing
 	for i := range all {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(context.Background())
 		all[i] = caller{ctx: ctx, cancel: cancel, got: errWaiting, want: errWaiting}
 	}
 

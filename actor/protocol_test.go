@@ -59,7 +59,7 @@ func TestProtocolModel(t *testing.T) {
 			for _, guarantee := range test.guarantees {
 				t.Run(guarantee, func(t *testing.T) {
 					t.Parallel()
-					out := runIn(t, dir, "./pan", "-a", "-N", guarantee, "-m1000", "-w18") // large enough, or cutShort
+					out := runIn(t, dir, "./pan", "-a", "-N", guarantee, "-m1000", "-w18") // large enough, or cutShort matches
 					switch holds := explored.MatchString(out) && !cutShort.MatchString(out); {
 					case len(test.changes) == 0 && !holds:
 						t.Errorf("it does not hold; protocol.pml says how to replay an error\n%s", out)

@@ -9,8 +9,8 @@ import (
 )
 
 // FuzzTable calls the methods of a table in any order. After each call it counts anew what the
-// table should have. A call that returns an error must change nothing. TestMethods and
-// TestStoreIsBounded show what each call should return.
+// table should have. A call that returns an error, which it does only if it must, changes
+// nothing. TestMethods and TestStoreIsBounded show the calls one by one.
 func FuzzTable(f *testing.F) {
 	random := rand.NewChaCha8([32]byte{})
 	for range 20 {
@@ -24,16 +24,21 @@ func FuzzTable(f *testing.F) {
 		table := newTable(budget)
 		for ; len(script) >= 3; script = script[3:] {
 			key, value := strconv.Itoa(int(script[1]%16)), make([]byte, script[2])
-			want, slots, err := maps.Clone(table.values), table.slots, error(nil)
+			want, slots := maps.Clone(table.values), table.slots
+			var err, wantErr error
+			_, exists := want[key]
 			switch call := script[0] % 16; { // of 16 calls, 3 create, 6 put, 6 delete and 1 clears
+			case call < 3 && exists:
+				err, wantErr = table.create(key, value), ErrExists
 			case call < 9:
+				if want[key] = value; count(want)+max(slots, len(want))*slotSize > budget {
+					want, wantErr = maps.Clone(table.values), ErrFull
+				}
 				put := table.put
 				if call < 3 {
 					put = table.create
 				}
-				if err = put(key, value); err == nil {
-					want[key] = value
-				}
+				err = put(key, value)
 			case call < 15:
 				table.delete(key)
 				delete(want, key)
@@ -42,17 +47,21 @@ func FuzzTable(f *testing.F) {
 				clear(want)
 			}
 
-			bytes := 0
-			for key, value := range want {
-				bytes += len(key) + len(value)
-			}
 			if slots = max(slots, len(want)); len(want) == 0 {
 				slots = 0
 			}
-			if !maps.EqualFunc(table.values, want, slices.Equal) || table.bytes != int64(bytes) || table.slots != slots || bytes+slots*slotSize > budget {
-				t.Fatalf("%v, key %q, error %v: %d keys, %d bytes and %d slots; want %d, %d and %d", script[:3], key, err,
-					len(table.values), table.bytes, table.slots, len(want), bytes, slots)
+			if err != wantErr || !maps.EqualFunc(table.values, want, slices.Equal) || table.bytes != int64(count(want)) || table.slots != slots {
+				t.Fatalf("%v, key %q: error %v, %d keys, %d bytes and %d slots; want %v, %d, %d and %d", script[:3], key,
+					err, len(table.values), table.bytes, table.slots, wantErr, len(want), count(want), slots)
 			}
 		}
 	})
+}
+
+// count returns how many bytes the keys and values have.
+func count(values map[string][]byte) (bytes int) {
+	for key, value := range values {
+		bytes += len(key) + len(value)
+	}
+	return bytes
 }
